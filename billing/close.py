@@ -1,0 +1,238 @@
+"""Closing a month: from the ledger to issued invoices and shares, once.
+
+    MonthRefused            why a month cannot be closed (now); nothing was written
+    ├── MonthNotOver        it still runs in some account's zone, or the grace is not over; says from when on it is possible
+    ├── EarlierMonthOpen    an earlier month has booked entries and is not closed, or its close was not finished
+    └── LaterMonthClosed    a later month is closed: nothing can be booked into this one any more
+
+Also raised before anything is written: `fx.RateMissing`, `money.UnknownCurrency`, `share.check.PlanUnsafe`.
+
+The order decides: (1) every condition is checked and the month sealed in one short transaction, alone with the ledger; from
+then on entries are booked into the next month, so what is to be billed stands still. (2) Each account's invoice is issued in a
+transaction of its own, in the order of account ids. (3) All shares are written in one. Each step finds out for itself whether
+it was done before, so a close may be stopped anywhere and repeated, and any number may run at once.
+Units: `grace_s` seconds. Calls that are settled but not drained yet must be flushed into the ledger by the caller; the grace
+is for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from billing.accounts.store import audit, zones
+from billing.accounts.tables import Account
+from billing.club.tiers import DEFAULT_TIERS, Tier
+from billing.database import Session, Sessions
+from billing.fx import newest, rate_on
+from billing.invoice.draft import BASE_CURRENCY, Draft, FxQuote, Payer, draft_invoice
+from billing.invoice.issue import issue
+from billing.invoice.read import find_invoice, get_invoice, invoices_of
+from billing.invoice.tables import Invoice
+from billing.ledger.journal import hold_appends, seal
+from billing.ledger.read import closed_months, first_booked
+from billing.money import minor_unit
+from billing.periods import Month
+from billing.rating.read import booked, booked_accounts, booked_currencies
+from billing.share.month import check_month, compute_month
+from billing.share.payout import Statement
+from billing.share.pool import BilledLine
+from billing.share.read import accounts_named, finished_months, share_month, shares_of
+from billing.share.store import save_month
+
+Progress = Callable[[int, int], None]
+"""Told (steps done, steps in all) after each step."""
+
+
+class MonthRefused(RuntimeError):
+    """A month cannot be closed."""
+
+    def __init__(self, month: Month, why: str) -> None:
+        super().__init__(f"{month} cannot be closed: {why}")
+        self.month = month
+
+
+class MonthNotOver(MonthRefused):
+    """It is too early."""
+
+    def __init__(self, month: Month, possible_from: datetime) -> None:
+        super().__init__(month, f"it is over in every account's zone, with the grace, from {possible_from.isoformat()}")
+        self.possible_from = possible_from
+
+
+class EarlierMonthOpen(MonthRefused):
+    """Months are closed in their order."""
+
+    def __init__(self, month: Month, earlier: str) -> None:
+        super().__init__(month, f"{earlier} is not closed, or its close was not finished; close it first")
+        self.earlier = earlier
+
+
+class LaterMonthClosed(MonthRefused):
+    """Nothing can be booked into it any more."""
+
+    def __init__(self, month: Month, later: str) -> None:
+        super().__init__(month, f"{later} is closed already")
+        self.later = later
+
+
+@dataclass(frozen=True, slots=True)
+class InvoiceName:
+    """An invoice of the month, by name; a draft has neither id nor number."""
+
+    id: str | None
+    number: str | None
+    account_id: str
+    currency: str
+    total: Decimal
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class MonthClosed:
+    """What a close (or its draft) came to; invoices and shares in the order of account ids."""
+
+    month: Month
+    draft: bool
+    invoices: list[InvoiceName]
+    shares: list[Statement]
+    drafts: list[Draft] = field(default_factory=list)
+    """The drafted invoices in full; empty after a real close."""
+
+
+async def close_month(
+    sessions: Sessions,
+    month: Month,
+    now: datetime,
+    *,
+    draft: bool,
+    grace_s: int,
+    actor: str,
+    progress: Progress,
+    tiers: Sequence[Tier] = DEFAULT_TIERS,
+) -> MonthClosed:
+    """Close a month, or finish closing it, or say what closing it would come to (`draft`, writes nothing)."""
+    if draft:
+        return await _draft_month(sessions, month, now, progress, tiers)
+    await _seal_month(sessions, month, now, grace_s, actor, tiers)
+    async with sessions() as session:
+        accounts = await booked_accounts(session, str(month))
+    invoices: list[InvoiceName] = []
+    for done, account in enumerate(accounts, start=1):
+        async with sessions.begin() as session:
+            invoice = await _issue_one(session, account, month, now)
+        invoices += [_name(invoice)] if invoice else []
+        progress(done, len(accounts) + 1)
+    async with sessions.begin() as session:
+        shares = await _share_once(session, month, now, tiers)
+    progress(len(accounts) + 1, len(accounts) + 1)
+    return MonthClosed(month, False, invoices, shares)
+
+
+async def _seal_month(
+    sessions: Sessions, month: Month, now: datetime, grace_s: int, actor: str, tiers: Sequence[Tier]
+) -> None:
+    async with sessions.begin() as session:
+        if str(month) in await closed_months(session):
+            return
+        possible_from = await _over_at(session, month) + timedelta(seconds=grace_s)
+        if now < possible_from:
+            raise MonthNotOver(month, possible_from)
+        await check_month(session, month, tiers)
+        await hold_appends(session)
+        closed = await closed_months(session)
+        if str(month) in closed:
+            return
+        await _check_order(session, month, closed)
+        for currency in await booked_currencies(session, str(month), BASE_CURRENCY):
+            minor_unit(currency)
+            await rate_on(session, f"{BASE_CURRENCY}/{currency}", month.last_day())
+        await seal(session, month, now)
+        audit(session, actor, "month.close", str(month), {"grace_s": grace_s}, now)
+
+
+async def _over_at(session: Session, month: Month) -> datetime:
+    """When the month is over in every account's zone. In UTC, because adding to a local time would add hours of the clock."""
+    return max(month.bounds(zone)[1].astimezone(UTC) for zone in {"UTC", *await zones(session)})
+
+
+async def _check_order(session: Session, month: Month, closed: Sequence[str]) -> None:
+    if closed and closed[-1] > str(month):
+        raise LaterMonthClosed(month, closed[-1])
+    unfinished = set(closed) - await finished_months(session)
+    if unfinished:
+        raise EarlierMonthOpen(month, min(unfinished))
+    earlier = await first_booked(session, closed[-1] if closed else "", str(month))
+    if earlier is not None:
+        raise EarlierMonthOpen(month, earlier)
+
+
+async def _issue_one(session: Session, account: Account, month: Month, now: datetime) -> Invoice | None:
+    standing = await find_invoice(session, account.id, str(month))
+    if standing is not None:
+        return standing
+    fx: FxQuote | None = None
+    if account.currency != BASE_CURRENCY:
+        day = month.last_day()
+        fx = FxQuote(day, await rate_on(session, f"{BASE_CURRENCY}/{account.currency}", day))
+    draft = await _draft_one(session, account, month, fx)
+    return await issue(session, draft, now) if draft else None
+
+
+async def _draft_one(session: Session, account: Account, month: Month, fx: FxQuote | None) -> Draft | None:
+    groups, ledger_usd = await booked(session, account.id, str(month))
+    payer = Payer(account.id, account.currency, account.tax_country)
+    return draft_invoice(payer, str(month), groups, ledger_usd, fx)
+
+
+async def _share_once(session: Session, month: Month, now: datetime, tiers: Sequence[Tier]) -> list[Statement]:
+    if await share_month(session, str(month)) is None:
+        issued = await invoices_of(session, str(month))
+        accounts = await accounts_named(session, (each.invoice.account_id for each in issued))
+        billed = [(accounts[each.invoice.account_id], each.lines) for each in issued]
+        shared = await compute_month(session, month, billed, tiers, now)
+        if await save_month(session, shared.month, shared.statements):
+            return list(shared.statements)
+    return await shares_of(session, str(month))
+
+
+async def _draft_month(
+    sessions: Sessions, month: Month, now: datetime, progress: Progress, tiers: Sequence[Tier]
+) -> MonthClosed:
+    """One consistent snapshot, read only. A month that still runs is converted at the newest rate known."""
+    names: list[InvoiceName] = []
+    drafts: list[Draft] = []
+    billed: list[tuple[Account, Sequence[BilledLine]]] = []
+    async with sessions() as session:
+        await session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
+        await check_month(session, month, tiers)
+        accounts = await booked_accounts(session, str(month))
+        for done, account in enumerate(accounts, start=1):
+            standing = await find_invoice(session, account.id, str(month))
+            if standing is not None:
+                names.append(_name(standing))
+                billed.append((account, (await get_invoice(session, standing.id)).lines))
+            elif draft := await _draft_one(session, account, month, await _newest_quote(session, account, month)):
+                names.append(_name(draft))
+                drafts.append(draft)
+                billed.append((account, draft.lines))
+            progress(done, len(accounts) + 1)
+        if await share_month(session, str(month)) is None:
+            shares = list((await compute_month(session, month, billed, tiers, now)).statements)
+        else:
+            shares = await shares_of(session, str(month))
+    progress(len(accounts) + 1, len(accounts) + 1)
+    return MonthClosed(month, True, names, shares, drafts)
+
+
+async def _newest_quote(session: Session, account: Account, month: Month) -> FxQuote | None:
+    if account.currency == BASE_CURRENCY:
+        return None
+    row = await newest(session, f"{BASE_CURRENCY}/{account.currency}", month.last_day())
+    return FxQuote(row.day, row.rate)
+
+
+def _name(invoice: Invoice | Draft) -> InvoiceName:
+    return InvoiceName(invoice.id, invoice.number, invoice.account_id, invoice.currency, invoice.total, invoice.status)

@@ -1,0 +1,48 @@
+"""The one door to Postgres: engine, sessions, column types.
+
+Owns nothing but the connection. Instants are aware (UTC), money columns are NUMERIC without a scale, so that no digit is lost.
+Errors: what SQLAlchemy raises; parameters never appear in its messages (`hide_parameters`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from sqlalchemy import JSON, DateTime, Numeric
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+INSTANT = DateTime(timezone=True)
+MONEY = Numeric(asdecimal=True)
+DOCUMENT = JSON().with_variant(JSONB(), "postgresql")
+
+Session: TypeAlias = AsyncSession
+Sessions: TypeAlias = async_sessionmaker[AsyncSession]
+
+
+def open_engine(
+    url: str, *, connections_max: int = 10, connect_timeout_s: float = 5.0, statement_timeout_s: float = 60.0
+) -> AsyncEngine:
+    """An engine whose every wait is bounded. `url` is `postgresql+asyncpg://…` (a plain `postgresql://` is accepted)."""
+    if url.startswith(("postgresql://", "postgres://")):
+        url = "postgresql+asyncpg://" + url.split("://", 1)[1]
+    arguments: Mapping[str, Any] = {
+        "timeout": connect_timeout_s,
+        "command_timeout": statement_timeout_s,
+        "server_settings": {"application_name": "solar-gateway", "timezone": "UTC"},
+    }
+    return create_async_engine(
+        url,
+        pool_size=connections_max,
+        max_overflow=0,
+        pool_timeout=connect_timeout_s,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args=dict(arguments),
+    )
+
+
+def sessions_of(engine: AsyncEngine) -> Sessions:
+    """A maker of sessions: one session is one transaction."""
+    return async_sessionmaker(engine, expire_on_commit=False)

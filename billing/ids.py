@@ -1,0 +1,36 @@
+"""Identities that are made once and kept for good.
+
+Units: a UUIDv7 (RFC 9562, section 5.7, May 2024): 48 bits of Unix milliseconds, then 74 random bits, so that ids sort by time
+and the month of a ledger partition can be read off the id itself.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from uuid import UUID, uuid5
+
+_NAMESPACE = UUID("5d0e6f0c-6f7e-5c0a-9d39-0a3c1d1f1b0e")
+
+
+def uuid7(now_ms: int) -> UUID:
+    """A new UUIDv7 for an instant, in Unix milliseconds."""
+    random = int.from_bytes(os.urandom(10), "big")
+    return UUID(
+        int=(now_ms << 80) | (0x7 << 76) | ((random >> 68 & 0xFFF) << 64) | (0b10 << 62) | (random & (1 << 62) - 1)
+    )
+
+
+def instant_of(uuid: UUID) -> datetime:
+    """When a UUIDv7 was made, to the millisecond."""
+    return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)
+
+
+def new_id(kind: str, now: datetime) -> str:
+    """A new id such as `acc_0199…` that tells its kind and sorts by time."""
+    return f"{kind}_{uuid7(int(now.timestamp() * 1000)).hex}"
+
+
+def derived_id(of: UUID, what: str) -> UUID:
+    """The id of an entry that belongs to another one, such as its reversal: the same each time it is asked for."""
+    return uuid5(_NAMESPACE, f"{what}:{of}")

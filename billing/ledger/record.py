@@ -1,0 +1,83 @@
+"""A usage record: what the gateway appends to the stream when a call is settled, and what the drain reads.
+
+The record carries its own prices, discount and grant split, so that pricing it needs nothing else and can never come out
+differently. Units: instants in Unix nanoseconds (gateway clock), prices as decimal strings (USD per million tokens, or per page).
+Errors: `msgspec.ValidationError` for bytes that are no record.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from billing.prices import ModelPrice, Price
+from billing.usage import Usage
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
+    """One settled call. The order of the fields is the wire format: append only."""
+
+    call_id: str
+    account_id: str
+    key_id: str
+    accepted_ns: int
+    billing_month: str
+    endpoint: str
+    model_asked: str
+    model: str
+    model_answered: str | None
+    card_id: str
+    prices: tuple[str, str, str, str, str]
+    discount: str
+    discount_reason: str
+    usage: tuple[int, int, int, int, int]
+    estimated_reason: str | None
+    streamed: bool
+    attempts: int
+
+    @property
+    def uuid(self) -> UUID:
+        return UUID(hex=self.call_id)
+
+    @property
+    def accepted_at(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self.accepted_ns // 1000)
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(UsageRecord)
+
+
+def to_wire_record(record: UsageRecord) -> str:
+    """JSON text, because it travels inside MessagePack to Redis's Lua, which knows no binary type there."""
+    return _encoder.encode(record).decode()
+
+
+def from_wire_record(data: bytes) -> UsageRecord:
+    return _decoder.decode(data)
+
+
+def to_wire_prices(price: Price) -> tuple[str, str, str, str, str]:
+    """The prices of a record, in the order of `UsageRecord.prices`."""
+    p = price.prices
+    return str(p.input), str(p.cached_input), str(p.output), str(p.standard), str(p.enhanced)
+
+
+def from_wire_prices(prices: tuple[str, str, str, str, str]) -> ModelPrice:
+    return ModelPrice(*map(Decimal, prices))
+
+
+def to_wire_counts(usage: Usage) -> tuple[int, int, int, int, int]:
+    """The counts of a record, in the order of `UsageRecord.usage`."""
+    return (
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.output_tokens,
+        usage.standard_pages,
+        usage.enhanced_pages,
+    )

@@ -1,0 +1,91 @@
+"""Tables of the ledger. `ledger_entry` is partitioned by the UTC month of the entry's id (see deploy/migrations)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlmodel import Field, SQLModel
+
+from billing.database import INSTANT, MONEY
+
+
+class LedgerEntry(SQLModel, table=True):
+    """One metered call, priced. Costs are exact USD; counts as in `billing.usage`."""
+
+    __tablename__ = "ledger_entry"
+    __table_args__ = (
+        Index("ledger_entry_by_account", "account_id", "accepted_at"),
+        Index("ledger_entry_by_instant", "accepted_at"),
+        Index("ledger_entry_by_booking", "booked_month", "account_id"),
+        {"postgresql_partition_by": "LIST (partition_month)"},
+    )
+
+    partition_month: int = Field(primary_key=True, description="UTC month of the id, as 202611")
+    entry_id: UUID = Field(primary_key=True)
+    call_id: UUID
+    kind: str = Field(description="call, or reversal of one")
+    account_id: str
+    key_id: str
+    accepted_at: datetime = Field(sa_type=INSTANT)
+    billing_month: str = Field(description="month of the call in the account's zone")
+    booked_month: str = Field(description="month whose invoice carries it: later than billing_month if that was closed")
+    endpoint: str
+    model_asked: str
+    model: str
+    model_answered: str | None = None
+    card_id: str
+    input_price: Decimal = Field(sa_type=MONEY)
+    cached_input_price: Decimal = Field(sa_type=MONEY)
+    output_price: Decimal = Field(sa_type=MONEY)
+    standard_price: Decimal = Field(sa_type=MONEY)
+    enhanced_price: Decimal = Field(sa_type=MONEY)
+    discount: Decimal = Field(sa_type=MONEY)
+    discount_reason: str
+    input_tokens: int
+    cached_input_tokens: int
+    output_tokens: int
+    standard_pages: int
+    enhanced_pages: int
+    granted_input_tokens: int
+    granted_cached_input_tokens: int
+    granted_output_tokens: int
+    list_cost: Decimal = Field(sa_type=MONEY)
+    cost: Decimal = Field(sa_type=MONEY)
+    estimated_reason: str | None = None
+    streamed: bool
+    attempts: int
+    recorded_at: datetime = Field(sa_type=INSTANT)
+
+
+class LedgerGrantUse(SQLModel, table=True):
+    """How many tokens an entry took from one grant. Decided once, at settlement."""
+
+    __tablename__ = "ledger_grant_use"
+
+    grant_id: str = Field(primary_key=True)
+    entry_id: UUID = Field(primary_key=True)
+    tokens: int
+
+
+class LedgerTotal(SQLModel, table=True):
+    """Running totals of a key in a month: what caps are rebased on. `entries` only rises, and orders two readings of a total."""
+
+    __tablename__ = "ledger_total"
+
+    account_id: str = Field(primary_key=True)
+    billing_month: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    entries: int
+    cost: Decimal = Field(sa_type=MONEY)
+
+
+class ClosedMonth(SQLModel, table=True):
+    """A month whose invoices are being or have been issued: nothing is booked into it any more."""
+
+    __tablename__ = "closed_month"
+
+    month: str = Field(primary_key=True)
+    closed_at: datetime = Field(sa_type=INSTANT)

@@ -1,0 +1,110 @@
+"""price(usage, card): what a call costs. Pure.
+
+Units: prices are USD per million tokens, or USD per page; costs are exact USD (Decimal). Counters are whole pico-USD a token, rounded up.
+The **model asked for** sets the price: the newest card effective at the accepted instant that names it, the account's own cards
+first (design.md section 5.1).
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from billing.money import ZERO, add, multiply
+from billing.usage import PAGE_KINDS, TOKEN_KINDS, Usage
+
+_PER_MILLION = Decimal("0.000001")
+_PICO_USD_PER_TOKEN = 1_000_000  # USD per million tokens -> pico-USD per token
+_PICO_USD_PER_PAGE = 1_000_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrice:
+    """Prices of one model: USD per million tokens by kind, USD per page by mode."""
+
+    input: Decimal = ZERO
+    cached_input: Decimal = ZERO
+    output: Decimal = ZERO
+    standard: Decimal = ZERO
+    enhanced: Decimal = ZERO
+
+    def of(self, kind: str) -> Decimal:
+        return Decimal(getattr(self, kind))
+
+    def unit(self, kind: str) -> Decimal:
+        """USD for one token or one page of a kind."""
+        price = self.of(kind)
+        return price if kind in PAGE_KINDS else multiply(price, _PER_MILLION)
+
+
+@dataclass(frozen=True, slots=True)
+class RateCard:
+    """Prices that hold from an instant on, for all accounts or for one."""
+
+    id: str
+    effective_at: datetime
+    models: Mapping[str, ModelPrice]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    account_id: str | None = None
+    club_discount: bool = True
+
+    def find(self, asked: str) -> str | None:
+        """The model that a name or a snapshot stands for on this card."""
+        return asked if asked in self.models else self.aliases.get(asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one caller pays for one model at one instant; decided at admission and carried to the ledger."""
+
+    model: str
+    card_id: str
+    prices: ModelPrice
+    discount: Decimal
+    discount_reason: str
+
+    def pico_usd(self, kind: str) -> int:
+        """Whole pico-USD for one token or page after discount, rounded up: for counters, never for bills."""
+        scale = _PICO_USD_PER_PAGE if kind in PAGE_KINDS else _PICO_USD_PER_TOKEN
+        exact = multiply(self.prices.of(kind), 1 - self.discount, scale)
+        return int(exact.to_integral_value(rounding=decimal.ROUND_CEILING))
+
+
+def newest_first(cards: Iterable[RateCard]) -> list[RateCard]:
+    """Cards in the order in which they are asked: an account's own before the standard ones, then the newest."""
+    return sorted(cards, key=lambda card: (card.account_id is not None, card.effective_at), reverse=True)
+
+
+def find_price(
+    cards: Sequence[RateCard], asked: str, account_id: str, at: datetime, discount: Decimal, discount_reason: str
+) -> Price | None:
+    """The price of a model for an account at an instant, or None where no card names it.
+
+    `cards` in the order of `newest_first`; `discount` is what the account's club tier gives at that instant.
+    """
+    for card in cards:
+        if card.account_id not in (None, account_id) or card.effective_at > at:
+            continue
+        model = card.find(asked)
+        if model is not None:
+            applies = card.club_discount
+            reason = discount_reason if applies else "negotiated price"
+            return Price(model, card.id, card.models[model], discount if applies else ZERO, reason)
+    return None
+
+
+def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
+    """The exact cost before discount and grants, USD."""
+    return add(multiply(usage.quantity(kind), prices.unit(kind)) for kind in (*TOKEN_KINDS, *PAGE_KINDS))
+
+
+def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
+    """The exact cost of a call, USD: Σ (count − granted) × price × (1 − discount)."""
+    paid = add(
+        multiply(usage.quantity(kind) - granted.quantity(kind), prices.unit(kind))
+        for kind in (*TOKEN_KINDS, *PAGE_KINDS)
+    )
+    return multiply(paid, 1 - discount)

@@ -1,0 +1,132 @@
+"""Rate cards in Postgres: prices that hold from an instant on.
+
+Conversions: `from_wire_models` (the contract's JSON) and `from_row_card`. Prices are decimal strings on the wire and in the row.
+Errors: `RateCardInUse` where a backdated card would reprice calls that stand in the ledger; `ValueError` for a malformed card.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import Field, SQLModel, col, select
+
+from billing.database import DOCUMENT, INSTANT
+from billing.ids import new_id
+from billing.prices import ModelPrice, RateCard
+
+_TOKEN_PRICES = ("input", "cached_input", "output")
+_PAGE_PRICES = ("standard", "enhanced")
+
+
+class RateCardRow(SQLModel, table=True):
+    """A card as it was posted."""
+
+    __tablename__ = "rate_card"
+
+    id: str = Field(primary_key=True)
+    account_id: str | None = Field(default=None, foreign_key="account.id", index=True)
+    effective_at: datetime = Field(sa_type=INSTANT)
+    club_discount: bool
+    models: dict[str, Any] = Field(sa_type=DOCUMENT)
+    created_at: datetime = Field(sa_type=INSTANT)
+
+
+class RateCardInUse(ValueError):
+    """Calls were priced in the gap between this card's instant and now."""
+
+    def __init__(self, effective_at: datetime) -> None:
+        super().__init__(f"the ledger has calls since {effective_at:%Y-%m-%dT%H:%M:%SZ} that this card would reprice")
+
+
+CallsSince = Callable[[AsyncSession, Sequence[str], datetime, str | None], Awaitable[bool]]
+"""Has the ledger a call for one of these model names since an instant (of one account)?"""
+
+
+async def add_card(
+    session: AsyncSession, values: Mapping[str, Any], calls_since: CallsSince, now: datetime
+) -> RateCardRow:
+    """Post a card: `{"effective_at", "account_id"?, "club_discount"?, "models": {…}}`."""
+    from_wire_models(values["models"])
+    effective_at, account_id = values["effective_at"], values.get("account_id")
+    if effective_at < now and await calls_since(session, _names(values["models"]), effective_at, account_id):
+        raise RateCardInUse(effective_at)
+    row = RateCardRow(
+        id=new_id("card", now),
+        account_id=account_id,
+        effective_at=effective_at,
+        # A negotiated price takes no club discount unless it says so (design.md section 5.1).
+        club_discount=bool(values.get("club_discount", account_id is None)),
+        models=dict(values["models"]),
+        created_at=now,
+    )
+    session.add(row)
+    await session.flush()
+    return row
+
+
+async def all_cards(session: AsyncSession) -> list[RateCard]:
+    """Every card, newest posted first (so that of two with one instant the newer is asked first)."""
+    rows = (await session.execute(select(RateCardRow).order_by(col(RateCardRow.id).desc()))).scalars().all()
+    return [from_row_card(row) for row in rows]
+
+
+async def page(session: AsyncSession, after: str | None, count_max: int) -> Sequence[RateCardRow]:
+    """Cards by id, after a cursor."""
+    query = select(RateCardRow).order_by(col(RateCardRow.id)).limit(count_max)
+    if after is not None:
+        query = query.where(col(RateCardRow.id) > after)
+    return (await session.execute(query)).scalars().all()
+
+
+def from_row_card(row: RateCardRow) -> RateCard:
+    models, aliases = from_wire_models(row.models)
+    return RateCard(row.id, row.effective_at, models, aliases, row.account_id, row.club_discount)
+
+
+def from_wire_models(wire: Mapping[str, Any]) -> tuple[dict[str, ModelPrice], dict[str, str]]:
+    """The contract's `models` object → prices by model, and aliases. Raises ValueError naming the wrong field."""
+    if not wire:
+        raise ValueError("models: a card must price at least one model")
+    models: dict[str, ModelPrice] = {}
+    aliases: dict[str, str] = {}
+    for model, entry in wire.items():
+        if not isinstance(entry, Mapping):
+            raise ValueError(f"models.{model}: must be an object")
+        page = entry.get("page", {})
+        unknown = set(entry) - {"aliases", "page", *_TOKEN_PRICES} | set(page) - set(_PAGE_PRICES)
+        if unknown:
+            raise ValueError(f"models.{model}: unknown field {sorted(unknown)[0]!r}")
+        tokens = {kind: _price(model, kind, entry[kind]) for kind in _TOKEN_PRICES if kind in entry}
+        if "input" in tokens:
+            tokens.setdefault("cached_input", tokens["input"])
+        pages = {kind: _price(model, f"page.{kind}", page[kind]) for kind in _PAGE_PRICES if kind in page}
+        if not tokens and not pages:
+            raise ValueError(f"models.{model}: needs a price, such as input and output, or page")
+        models[model] = ModelPrice(**tokens, **pages)
+        aliases.update(dict.fromkeys(entry.get("aliases", ()), model))
+    return models, aliases
+
+
+def _names(wire: Mapping[str, Any]) -> list[str]:
+    return [name for model, entry in wire.items() for name in (model, *entry.get("aliases", ()))]
+
+
+def _price(model: str, field: str, text: Any) -> Decimal:
+    try:
+        price = Decimal(text) if isinstance(text, str) else None
+    except InvalidOperation:
+        price = None
+    if price is None or not price.is_finite() or price < 0 or price > 1_000_000 or -int(price.as_tuple().exponent) > 12:
+        raise ValueError(
+            f'models.{model}.{field}: must be a decimal string such as "0.30", from 0 to 1000000, at most 12 places'
+        )
+    return price
+
+
+def version_of(cards: Sequence[RateCard]) -> int:
+    """The Unix millisecond at which the newest of these cards was posted (its id is a UUIDv7); 0 for none."""
+    return max((int(card.id.removeprefix("card_")[:12], 16) for card in cards), default=0)

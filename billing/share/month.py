@@ -1,0 +1,77 @@
+"""A month's shares: everything that they depend on is read in one transaction, and computed once.
+
+Errors: `PlanUnsafe` where the plan in force could be milked (see `check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing.accounts.tables import Account
+from billing.club.store import contributions_of
+from billing.club.tiers import Tier
+from billing.database import Session
+from billing.money import ZERO
+from billing.periods import Month
+from billing.rate_cards import all_cards
+from billing.share.check import check_plan
+from billing.share.payout import Statement, statements_of, to_wire_pools
+from billing.share.pool import BilledLine, highest_discount, partners_of, revenue_of, trained_on
+from billing.share.read import accounts_named, carried_into, manifests
+from billing.share.split import pools_of, split
+from billing.share.store import plan_in_force
+from billing.share.tables import ShareMonth
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a month's shares come to, before anything is written."""
+
+    month: ShareMonth
+    statements: Sequence[Statement]
+
+
+async def check_month(session: Session, month: Month, tiers: Sequence[Tier]) -> None:
+    """Raises `PlanUnsafe` where the plan in force allows to take out more than was paid for."""
+    plan = await plan_in_force(session, str(month))
+    if plan is None:
+        return
+    contributions = await contributions_of(session)
+    accounts = await accounts_named(session, (row.account_id for row in contributions))
+    check_plan(plan.id, plan.pool_rate, highest_discount(contributions, accounts, month, tiers))
+
+
+async def compute_month(
+    session: Session,
+    month: Month,
+    billed: Sequence[tuple[Account, Sequence[BilledLine]]],
+    tiers: Sequence[Tier],
+    now: datetime,
+) -> Shared:
+    """The shares of a month from the lines of its invoices. Without a plan in force there are none; what carries stays."""
+    plan = await plan_in_force(session, str(month))
+    if plan is None:
+        return Shared(ShareMonth(month=str(month), pool=ZERO, house=ZERO, pools=[], computed_at=now), [])
+    contributions = await contributions_of(session)
+    accounts = await accounts_named(session, (row.account_id for row in contributions))
+    # Again, because a plan may have been posted between the sealing of the month and now.
+    check_plan(plan.id, plan.pool_rate, highest_discount(contributions, accounts, month, tiers))
+    revenue = revenue_of(billed)
+    models = {model for _, _, model in revenue}
+    datasets = trained_on(models, await manifests(session), await all_cards(session))
+    pools = pools_of(revenue, plan.pool_rate, datasets)
+    parts = split(pools, partners_of(contributions, accounts, month))
+    carried = await carried_into(session, str(month))
+    return Shared(
+        ShareMonth(
+            month=str(month),
+            plan_id=plan.id,
+            pool=parts.pool,
+            house=parts.house,
+            pools=to_wire_pools(pools, parts.with_house),
+            computed_at=now,
+        ),
+        statements_of(str(month), parts, carried, plan.minimum_payout, plan.rule),
+    )

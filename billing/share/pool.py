@@ -1,0 +1,94 @@
+"""What a month's shares are made from: who paid what for which model, and whose text was in force at the month's end.
+
+Units: net revenue is exact USD, before rounding and before any conversion: for a KRW invoice the exact USD beside its lines,
+so that no exchange rate moves the share. Net means without tax, after discount and grants. Pure: takes rows, returns values.
+Conventions: a contribution is in force if it was accepted before the month's end in its account's zone and no linked entry
+accepted by then withdraws it; a linked entry with tokens of its own (a correction) counts itself. A manifest may name a model
+or a snapshot of it; the newest that names either holds for the model.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Protocol
+
+from billing.accounts.tables import Account
+from billing.club.tables import Contribution, TrainingManifest
+from billing.club.tiers import Tier, tier_changes
+from billing.money import ZERO, add, multiply
+from billing.periods import Month
+from billing.prices import RateCard
+from billing.share.split import Partner
+
+
+class BilledLine(Protocol):
+    """A line of an invoice, issued or drafted."""
+
+    @property
+    def model(self) -> str: ...
+    @property
+    def exact_usd(self) -> Decimal: ...
+
+
+def revenue_of(
+    billed: Iterable[tuple[Account, Sequence[BilledLine]]],
+) -> dict[tuple[str, str, str], Decimal]:
+    """Net revenue by (payer, owner group, model), exact USD."""
+    net: dict[tuple[str, str, str], list[Decimal]] = defaultdict(list)
+    for account, lines in billed:
+        for line in lines:
+            net[account.id, account.owner_group, line.model].append(line.exact_usd)
+    return {key: add(amounts) for key, amounts in net.items()}
+
+
+def partners_of(contributions: Sequence[Contribution], accounts: Mapping[str, Account], month: Month) -> list[Partner]:
+    """The partners with contributions in force at the month's end, and their weights by dataset."""
+    given: dict[str, list[tuple[str, Decimal]]] = defaultdict(list)
+    for row in in_force(contributions, accounts, month):
+        given[row.account_id].append((row.dataset, multiply(row.tokens, row.quality)))
+    return [Partner(account_id, accounts[account_id].owner_group, tuple(rows)) for account_id, rows in given.items()]
+
+
+def in_force(
+    contributions: Sequence[Contribution], accounts: Mapping[str, Account], month: Month
+) -> list[Contribution]:
+    """The contributions that count at a month's end."""
+    accepted = [row for row in contributions if row.accepted_at < _end(accounts, row, month)]
+    withdrawn = {row.withdraws for row in accepted if row.withdraws is not None}
+    return [row for row in accepted if row.id not in withdrawn and row.tokens > 0]
+
+
+def highest_discount(
+    contributions: Sequence[Contribution], accounts: Mapping[str, Account], month: Month, tiers: Sequence[Tier]
+) -> Decimal:
+    """The highest club discount that any account had reached by a month's end; zero without partners."""
+    accepted: dict[str, list[Contribution]] = defaultdict(list)
+    for row in contributions:
+        if row.accepted_at < _end(accounts, row, month):
+            accepted[row.account_id].append(row)
+    reached = [
+        tier.discount
+        for rows in accepted.values()
+        for _, tier in tier_changes(((row.accepted_at, row.tokens) for row in rows), tiers)
+    ]
+    return max(reached, default=ZERO)
+
+
+def trained_on(
+    models: Iterable[str], manifests: Sequence[TrainingManifest], cards: Sequence[RateCard]
+) -> dict[str, frozenset[str]]:
+    """The datasets that trained each model that has a manifest. `manifests` oldest first."""
+    datasets: dict[str, frozenset[str]] = {}
+    for model in models:
+        names = {model} | {alias for card in cards for alias, of in card.aliases.items() if of == model}
+        for manifest in manifests:
+            if manifest.model in names:
+                datasets[model] = frozenset(manifest.datasets)
+    return datasets
+
+
+def _end(accounts: Mapping[str, Account], row: Contribution, month: Month) -> datetime:
+    return month.bounds(accounts[row.account_id].timezone)[1]

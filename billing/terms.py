@@ -1,0 +1,100 @@
+"""What an account is entitled to, read in one transaction: the terms of its calls, and the counters behind its caps.
+
+Units: caps in nano-USD (a KRW cap at the rate of the month's first day, design.md section 6), tokens left of each grant.
+Reads accounts, club and ledger; writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from billing.accounts.tables import Account
+from billing.club.store import contributions_of, grants_of
+from billing.club.tiers import Tier, tier_changes
+from billing.fx import newest_rate
+from billing.ledger.read import RunningTotal, grant_use, totals_of
+from billing.money import add, nano_usd_up
+from billing.periods import Month
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """An account and the tiers it has reached, oldest first."""
+
+    account: Account
+    tiers: tuple[tuple[datetime, Tier], ...]
+    usd_per_unit: Decimal | None
+    """USD for one unit of the account's currency, at the rate for this month's caps; None where no rate is known."""
+
+    def cap_nano_usd(self, cap: Decimal | None) -> int | None:
+        """A cap in the account's currency as nano-USD; 0 where no rate is known (a cap that cannot be kept lets nothing pass)."""
+        if cap is None:
+            return None
+        return 0 if self.usd_per_unit is None else nano_usd_up(cap * self.usd_per_unit)
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLeft:
+    """What is left of a grant, as far as the ledger knows."""
+
+    id: str
+    from_at: datetime
+    until_at: datetime
+    tokens_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Where an account stands in the ledger."""
+
+    epoch: int
+    totals: dict[tuple[str, str], RunningTotal]
+    grants: tuple[GrantLeft, ...]
+
+    def month(self, month: str) -> RunningTotal:
+        return _sum(total for (of, _), total in self.totals.items() if of == month)
+
+    def key_month(self, key_id: str, month: str) -> RunningTotal:
+        return self.totals.get((month, key_id), RunningTotal())
+
+    def lifetime(self) -> RunningTotal:
+        return _sum(self.totals.values())
+
+
+def _sum(totals: Iterable[RunningTotal]) -> RunningTotal:
+    listed = list(totals)
+    return RunningTotal(add(total.cost for total in listed), sum(total.entries for total in listed))
+
+
+async def load_terms(session: AsyncSession, account_id: str, now: datetime) -> Terms | None:
+    """The terms of an account, or None where there is no such account."""
+    account = await session.get(Account, account_id)
+    if account is None:
+        return None
+    accepted = [(row.accepted_at, row.tokens) for row in await contributions_of(session, account_id)]
+    usd_per_unit: Decimal | None = Decimal(1)
+    if account.currency != "USD":
+        day = Month.of(now, account.timezone).first_day()
+        rate = await newest_rate(session, f"USD/{account.currency}", day)
+        usd_per_unit = None if rate is None else 1 / rate
+    return Terms(account, tier_changes(accepted), usd_per_unit)
+
+
+async def load_counters(session: AsyncSession, account_id: str) -> Counters | None:
+    """The counters of an account as of one snapshot of the database."""
+    await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+    account = await session.get(Account, account_id)
+    if account is None:
+        return None
+    grants = await grants_of(session, account_id)
+    used = await grant_use(session, [grant.id for grant in grants])
+    left = tuple(
+        GrantLeft(g.id, g.from_at.astimezone(UTC), g.until_at.astimezone(UTC), max(0, g.tokens - used.get(g.id, 0)))
+        for g in grants
+    )
+    return Counters(account.epoch, await totals_of(session, account_id), left)

@@ -1,0 +1,213 @@
+"""The composition root: the only file that names every concrete thing.
+
+`House` holds what one process needs; `http_app` puts the doors in front of it. Errors: `SettingsError` where a setting that is needed
+is missing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import httpx
+from litestar import Litestar, Router
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import ScalarRenderPlugin
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from billing.database import Sessions, open_engine, sessions_of
+from billing.terms import Counters, load_counters
+from gateway.admission.admit import Admission
+from gateway.admission.batch import Ticker
+from gateway.clock import Clock
+from gateway.drain import Drain, flushed
+from gateway.edge.account import ACCOUNT
+from gateway.edge.desk import Desk, operators_only
+from gateway.edge.faults import EXCEPTION_HANDLERS
+from gateway.edge.finance import FINANCE
+from gateway.edge.inference import inference_routes
+from gateway.edge.operator import Accounts, Keys
+from gateway.edge.pricing import PRICING
+from gateway.journey import Bounds, Journey
+from gateway.keys.identify import Identify, reader_of_callers
+from gateway.keys.prices import PriceTable, reader_of_cards
+from gateway.settings import Settings, SettingsError
+from gateway.upstream.solar import Solar
+
+_HOLD_MARGIN_S = 60.0
+"""A hold outlives the longest call by this much, so that only a dead worker's hold is ever swept."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The rooms of one process."""
+
+    settings: Settings
+    clock: Clock
+    engine: AsyncEngine
+    sessions: Sessions
+    redis: Redis
+    ticker: Ticker
+    admission: Admission
+    identify: Identify
+    prices: PriceTable
+    solar: Solar
+
+    async def stores_answer(self) -> bool:
+        """Do Redis and Postgres answer, within a second?"""
+        try:
+            async with asyncio.timeout(1.0):
+                await self.redis.ping()
+                async with self.sessions() as session:
+                    await session.execute(text("SELECT 1"))
+        except (OSError, TimeoutError, ConnectionError, RuntimeError):
+            return False
+        return True
+
+
+@asynccontextmanager
+async def open_house(settings: Settings) -> AsyncIterator[House]:
+    """Everything a process needs, closed again at the end."""
+    if settings.database_url is None or settings.redis_url is None:
+        raise SettingsError(
+            "GATEWAY_DATABASE_URL and GATEWAY_REDIS_URL are needed; or start with --sandbox, which brings its own"
+        )
+    clock = Clock(settings.clock_offset_ns)
+    engine = open_engine(settings.database_url.get_secret_value(), connections_max=settings.database_connections_max)
+    sessions = sessions_of(engine)
+    redis = _open_redis(settings)
+    ticker = Ticker(
+        redis,
+        timeout_s=settings.redis_timeout_s,
+        batch_max=settings.script_batch_max,
+        stream_max=settings.usage_stream_max,
+    )
+    house = House(
+        settings=settings,
+        clock=clock,
+        engine=engine,
+        sessions=sessions,
+        redis=redis,
+        ticker=ticker,
+        admission=Admission(
+            ticker,
+            partial(_read_counters, sessions),
+            shards=settings.shards,
+            hold_s=settings.total_timeout_s + settings.settle_retry_s + _HOLD_MARGIN_S,
+            settle_retry_s=settings.settle_retry_s,
+            settled_memory_s=settings.settled_memory_s,
+        ),
+        identify=Identify(
+            reader_of_callers(sessions, clock), clock, entries_max=settings.key_cache_max, fresh_s=settings.key_cache_s
+        ),
+        prices=PriceTable(reader_of_cards(sessions)),
+        solar=_open_solar(settings),
+    )
+    try:
+        yield house
+    finally:
+        await house.solar.close()
+        await ticker.close()
+        await engine.dispose()
+
+
+def http_app(house: House) -> Litestar:
+    """The doors: inference, the caller's own view, and the operator's desk."""
+    settings = house.settings
+    token = "" if settings.operator_token is None else settings.operator_token.get_secret_value()
+    journey = Journey(
+        house.clock,
+        house.identify,
+        house.prices,
+        house.admission,
+        house.solar,
+        Bounds(
+            answer_buffer_bytes=settings.answer_buffer_bytes,
+            sse_event_max_bytes=settings.sse_event_max_bytes,
+            expected_output_tokens=settings.expected_output_tokens,
+            total_timeout_s=settings.total_timeout_s,
+        ),
+    )
+    desk = Desk(
+        sessions=house.sessions,
+        clock=house.clock,
+        identify=house.identify,
+        prices=house.prices,
+        admission=house.admission,
+        flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
+        operator_token=token,
+        grant_months=settings.grant_months,
+        month_grace_s=settings.month_grace_s,
+    )
+    operator = Router(
+        "/operator/v1", route_handlers=[Accounts, Keys, *PRICING, *FINANCE], guards=[operators_only(token)]
+    )
+    return Litestar(
+        route_handlers=[*inference_routes(journey, settings.request_body_max_bytes), *ACCOUNT, operator],
+        dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=OpenAPIConfig(
+            title="SOLAR gateway", version="1", path="/schema", render_plugins=[ScalarRenderPlugin(path="/")]
+        ),
+        request_max_body_size=settings.request_body_max_bytes,
+        logging_config=None,
+    )
+
+
+def open_drain(house: House) -> Drain:
+    """The background job that moves usage records into the ledger."""
+    settings = house.settings
+    return Drain(
+        house.redis,
+        house.ticker,
+        house.sessions,
+        house.clock,
+        shards=settings.shards,
+        batch_max=settings.drain_batch_max,
+        idle_ms=settings.drain_idle_ms,
+        settled_memory_s=settings.settled_memory_s,
+    )
+
+
+async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None:
+    async with sessions() as session:
+        return await load_counters(session, account_id)
+
+
+def _open_redis(settings: Settings) -> Redis:
+    """Bounded in connections and in time, without retries of its own: what may be repeated is decided where it is asked."""
+    if settings.redis_url is None:
+        raise SettingsError("GATEWAY_REDIS_URL is needed")
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        max_connections=settings.redis_connections_max,
+        socket_timeout=settings.redis_timeout_s,
+        socket_connect_timeout=settings.redis_timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+def _open_solar(settings: Settings) -> Solar:
+    limits = httpx.Limits(
+        max_connections=settings.upstream_connections_max,
+        max_keepalive_connections=settings.upstream_connections_max,
+        keepalive_expiry=30.0,
+    )
+    return Solar(
+        httpx.AsyncHTTPTransport(limits=limits, retries=0, trust_env=False),
+        settings.upstream_url,
+        settings.upstream_key_list(),
+        connect_timeout_s=settings.connect_timeout_s,
+        first_byte_timeout_s=settings.first_byte_timeout_s,
+        idle_timeout_s=settings.idle_timeout_s,
+        connect_attempts=settings.upstream_connect_attempts,
+    )

@@ -1,0 +1,112 @@
+"""The leaf values that are handed from room to room.
+
+Units: `_ns` Unix nanoseconds on the gateway's clock, `_nano_usd` whole nano-USD, tokens. Values only: no room is named here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from billing.periods import Month
+from billing.prices import Price
+from billing.usage import NOTHING, Usage
+
+NO_CAP = -1
+"""A cap that is not set, where the script wants a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Limits of one scope (`a:<account>` or `k:<key>`); 0 = none."""
+
+    scope: str
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    concurrency: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and on which terms: the newest state of a key and its account, at most `key_cache_s` old."""
+
+    account_id: str
+    key_id: str
+    epoch: int
+    zone: str
+    currency: str
+    suspended: bool = False
+    expires_at: datetime | None = None
+    models: frozenset[str] | None = None
+    endpoints: frozenset[str] | None = None
+    rate_limits: tuple[RateLimit, ...] = ()
+    monthly_cap_nano_usd: int = NO_CAP
+    key_cap_nano_usd: int = NO_CAP
+    prepaid_nano_usd: int | None = None
+    discounts: tuple[tuple[datetime, str, Decimal], ...] = ()
+
+    def discount_at(self, instant: datetime) -> tuple[Decimal, str]:
+        """The club discount in force at an instant, and the name of its tier."""
+        in_force = (Decimal(0), "none")
+        for since, tier, discount in self.discounts:
+            if since > instant:
+                break
+            in_force = (discount, tier)
+        return in_force
+
+    def money_scopes(self, month: str) -> list[tuple[str, int]]:
+        """The counters that a call of a month moves, each with its cap in nano-USD (`NO_CAP` = none)."""
+        scopes = [(f"m:{month}", self.monthly_cap_nano_usd), (f"k:{self.key_id}:{month}", self.key_cap_nano_usd)]
+        if self.prepaid_nano_usd is not None:
+            scopes.append((PREPAID_SCOPE, self.prepaid_nano_usd))
+        return scopes
+
+
+PREPAID_SCOPE = "prepaid"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a model, from admission to the ledger. `accepted_ns` is taken once and decides month, card, tier and grant."""
+
+    id: UUID
+    caller: Caller
+    accepted_ns: int
+    month: Month
+    endpoint: str
+    model_asked: str
+    streamed: bool
+    price: Price
+    prompt_tokens_max: int
+    prompt_tokens_best: int
+    output_tokens_max: int
+    output_tokens_expected: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What admission set aside for a call, until it is settled or given back."""
+
+    call: Call
+    amount_nano_usd: int
+    limit_headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What upstream served, as far as we know it."""
+
+    usage: Usage
+    model_answered: str | None = None
+    estimated_reason: str | None = None
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How a call was charged: what grants paid for, and the exact cost of the rest in USD."""
+
+    granted: Usage = NOTHING
+    cost_usd: Decimal = Decimal(0)

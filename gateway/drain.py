@@ -1,0 +1,186 @@
+"""The usage stream → the ledger.
+
+Reads a shard's stream from its beginning, writes a batch in one transaction, and only then takes it off the stream and rebases the
+counters, in one atomic step. Whatever dies in between: the batch is read again, the ledger knows each call's id, and the stream gives
+up each record once. Two drains at a time are safe, only wasteful.
+Errors: a fault of Redis or Postgres is counted, logged once in a row, and the round is repeated; a record that cannot be read is
+logged, counted, and moved to the shard's `…:unreadable` stream, so that it holds nothing up and is not lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing.database import Sessions
+from billing.ledger.journal import Settled, append
+from billing.ledger.read import RunningTotal, totals_of
+from billing.ledger.record import UsageRecord, from_wire_record
+from billing.money import add, nano_usd_up
+from billing.usage import GRANT_ORDER
+from gateway.admission.batch import StoreUnavailable, Ticker, stream_key
+from gateway.call import PREPAID_SCOPE
+from gateway.clock import Clock
+from gateway.metrics import DRAIN_FAULTS, DRAIN_LAG_RECORDS, DRAINED_RECORDS, SWEPT_HOLDS
+
+log = structlog.get_logger("drain")
+_PAUSE_AFTER_FAULT_S = 0.25
+_SWEEP_EVERY_S = 1.0
+_SWEEP_MAX = 100
+_FLUSH_POLL_S = 0.01
+_Entries = list[tuple[bytes, dict[bytes, bytes]]]
+_unpack = msgspec.msgpack.decode
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """One record of the stream, and the counters that it moved."""
+
+    id: bytes
+    account_id: str
+    nano_usd: int
+    scopes: tuple[str, ...]
+    settled: Settled
+
+
+class Drain:
+    """Drains the shards of one deployment."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        ticker: Ticker,
+        sessions: Sessions,
+        clock: Clock,
+        *,
+        shards: int,
+        batch_max: int,
+        idle_ms: int,
+        settled_memory_s: int,
+    ) -> None:
+        self._redis = redis
+        self._ticker = ticker
+        self._sessions = sessions
+        self._clock = clock
+        self._shards = shards
+        self._batch_max = batch_max
+        self._idle_s = idle_ms / 1000
+        self._settled_memory_ms = settled_memory_s * 1000
+        self._failing = False
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Drain until told to stop, then once more to the end."""
+        swept_at = 0.0
+        loop = asyncio.get_running_loop()
+        while not stopping.is_set():
+            moved = await self._round()
+            if loop.time() - swept_at >= _SWEEP_EVERY_S:
+                swept_at = loop.time()
+                await self._sweep()
+            if not moved:
+                await _wait(stopping, _PAUSE_AFTER_FAULT_S if self._failing else self._idle_s)
+        while await self._round():
+            continue
+
+    async def _round(self) -> int:
+        try:
+            moved = sum([await self.once(shard) for shard in range(self._shards)])
+            self._failing = False
+        except (RedisError, StoreUnavailable, SQLAlchemyError, OSError, TimeoutError) as error:
+            DRAIN_FAULTS.inc()
+            if not self._failing:
+                log.warning("drain_fault", kind=type(error).__name__)
+            self._failing = True
+            return 0
+        return moved
+
+    async def once(self, shard: int) -> int:
+        """Move one batch of a shard into the ledger; returns how many records it held."""
+        key = stream_key(shard)
+        entries: _Entries = await self._redis.xrange(key, count=self._batch_max)  # type: ignore[assignment]
+        if not entries:
+            DRAIN_LAG_RECORDS.set(0)
+            return 0
+        messages = [m for m in [await self._from_wire_message(key, *entry) for entry in entries] if m is not None]
+        if messages:
+            async with self._sessions.begin() as session:
+                await append(session, [message.settled for message in messages], self._clock.now())
+            totals = await self._totals({m.account_id for m in messages}, {m.settled.record.key_id for m in messages})
+            done = [(m.id.decode(), m.account_id, m.nano_usd, m.scopes) for m in messages]
+            await self._ticker.ask(shard, ("D", done, totals))
+            DRAINED_RECORDS.inc(len(messages))
+        DRAIN_LAG_RECORDS.set(await self._redis.xlen(key))
+        return len(entries)
+
+    async def _from_wire_message(self, key: str, message_id: bytes, fields: dict[bytes, bytes]) -> _Message | None:
+        try:
+            record: UsageRecord = from_wire_record(fields[b"r"])
+            taken: list[tuple[str, int, int]] = _unpack(fields[b"g"], type=list[tuple[str, int, int]])
+            scopes = _unpack(fields[b"m"], type=tuple[str, ...])
+            grants = tuple((grant, GRANT_ORDER[kind - 1], tokens) for grant, kind, tokens in taken)
+            return _Message(message_id, fields[b"a"].decode(), int(fields[b"n"]), scopes, Settled(record, grants))
+        except (msgspec.MsgspecError, KeyError, ValueError) as error:
+            log.error("unreadable_record", stream=key, id=message_id.decode(), kind=type(error).__name__)
+            DRAIN_FAULTS.inc()
+            await self._redis.xadd(key.replace(":usage", ":unreadable"), dict(fields))  # type: ignore[arg-type]
+            await self._redis.xdel(key, message_id)
+            return None
+
+    async def _totals(self, accounts: set[str], keys: set[str]) -> list[tuple[str, str, int, int]]:
+        """What the ledger says now of the counters that this batch moved."""
+        rebased = []
+        for account_id in sorted(accounts):
+            async with self._sessions() as session:
+                totals = await totals_of(session, account_id)
+            for month in {month for month, _ in totals}:
+                of_month = [total for (m, _), total in totals.items() if m == month]
+                rebased.append(_to_wire_total(account_id, f"m:{month}", of_month))
+                for key_id in keys & {key for m, key in totals if m == month}:
+                    rebased.append(_to_wire_total(account_id, f"k:{key_id}:{month}", [totals[month, key_id]]))
+            rebased.append(_to_wire_total(account_id, PREPAID_SCOPE, list(totals.values())))
+        return rebased
+
+    async def _sweep(self) -> None:
+        """Book the holds of workers that are gone."""
+        try:
+            for shard in range(self._shards):
+                reply = await self._ticker.ask(shard, ("W", _SWEEP_MAX, self._settled_memory_ms))
+                if reply[1]:
+                    SWEPT_HOLDS.inc(reply[1])
+                    log.warning("swept_holds", shard=shard, count=reply[1])
+        except StoreUnavailable:
+            DRAIN_FAULTS.inc()
+
+
+async def flushed(redis: Redis, shards: int, *, wait_s: float) -> bool:
+    """Wait until the ledger holds every call settled before this moment; False where it does not after `wait_s`."""
+    try:
+        async with asyncio.timeout(wait_s):
+            for shard in range(shards):
+                key = stream_key(shard)
+                newest: _Entries = await redis.xrevrange(key, count=1)  # type: ignore[assignment]
+                while newest and await redis.xrange(key, max=newest[0][0], count=1):  # noqa: ASYNC110 - the drain is another process
+                    await asyncio.sleep(_FLUSH_POLL_S)
+    except (TimeoutError, RedisError, OSError):
+        return False
+    return True
+
+
+def _to_wire_total(account_id: str, scope: str, totals: Sequence[RunningTotal]) -> tuple[str, str, int, int]:
+    cost_usd = add(total.cost for total in totals)
+    return account_id, scope, nano_usd_up(cost_usd), sum(total.entries for total in totals)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

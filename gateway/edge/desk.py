@@ -1,0 +1,59 @@
+"""What the account and operator routes are handed: the rooms they may ask, and who is asking.
+
+Errors: `OperatorRefused`, `InvalidApiKey`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from billing.database import Sessions
+from gateway.admission.admit import Admission
+from gateway.call import Caller
+from gateway.clock import Clock
+from gateway.edge.wire import secret_of
+from gateway.errors import OperatorRefused
+from gateway.keys.identify import Identify
+from gateway.keys.prices import PriceTable
+
+LIST_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The rooms behind the ordinary routes."""
+
+    sessions: Sessions
+    clock: Clock
+    identify: Identify
+    prices: PriceTable
+    admission: Admission
+    flushed: Callable[[], Awaitable[bool]]
+    """Waits, within a bound, until the ledger holds every call settled so far; False where it does not yet."""
+    operator_token: str
+    grant_months: int
+    month_grace_s: int
+
+    def now(self) -> datetime:
+        return self.clock.now()
+
+    async def caller(self, connection: ASGIConnection) -> Caller:  # type: ignore[type-arg]
+        """Whose gateway key this request carries."""
+        return await self.identify.caller_of(secret_of(connection.scope["headers"]))
+
+
+def operators_only(token: str) -> Callable[[ASGIConnection, BaseRouteHandler], None]:  # type: ignore[type-arg]
+    """A guard: the operator token, compared in constant time; without one configured nobody gets in."""
+
+    def guard(connection: ASGIConnection, _: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+        given = secret_of(connection.scope["headers"])
+        if not token or not hmac.compare_digest(given.encode(), token.encode()):
+            raise OperatorRefused
+
+    return guard

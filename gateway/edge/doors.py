@@ -1,0 +1,119 @@
+"""The ASGI door of inference: any ASGI server stands behind it.
+
+Bounds: the request body. A hang-up is seen while the body is read, and inside `hang_up_cancels`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from gateway.edge.wire import secret_of, to_wire_error, to_wire_error_event
+from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge
+from gateway.meter.endpoint import Endpoint
+from gateway.trip import ClientGone
+
+Receive: TypeAlias = Callable[[], Awaitable[Any]]
+Send: TypeAlias = Callable[[Any], Awaitable[None]]
+
+
+class AsgiDoor:
+    """One request of an ASGI server."""
+
+    def __init__(
+        self, endpoint: Endpoint, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send, body_max_bytes: int
+    ) -> None:
+        self.endpoint = endpoint
+        self.secret = secret_of(headers)
+        self._headers = headers
+        self._receive = receive
+        self._send = send
+        self._body_max_bytes = body_max_bytes
+        self._started = False
+
+    @property
+    def started(self) -> bool:
+        return self._started
+
+    async def read_body(self) -> bytes:
+        """The whole body; raises `RequestTooLarge` before reading more than the bound."""
+        length = next((value for name, value in self._headers if name == b"content-length"), b"0")
+        if length.isdigit() and int(length) > self._body_max_bytes:
+            raise RequestTooLarge(self._body_max_bytes)
+        if any(name == b"content-encoding" and value != b"identity" for name, value in self._headers):
+            raise InvalidRequest("Send the request body uncompressed.")
+        parts: list[bytes] = []
+        size, more = 0, True
+        while more:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self._body_max_bytes:
+                raise RequestTooLarge(self._body_max_bytes)
+            parts.append(part)
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def start(self, status: int, headers: dict[str, str]) -> None:
+        self._started = True
+        raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def write(self, data: bytes) -> None:
+        if data:
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
+        body = to_wire_error(error)
+        length = {"content-type": "application/json", "content-length": str(len(body))}
+        # A body that was not read to its end cannot be told from the next request.
+        closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
+        await self.start(error.status, {**headers, **length, **closing})
+        await self.write(body)
+        await self.end()
+
+    def error_event(self, error: GatewayError) -> bytes:
+        return to_wire_error_event(error)
+
+    def hang_up_cancels(self) -> _HangUp:
+        return _HangUp(self._receive)
+
+
+class _HangUp:
+    """Watches for the client's hang-up; cancels the task inside the context and turns that into `ClientGone`."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a hang-up can only cancel a task")
+        self._task = task
+        self._watch = asyncio.ensure_future(self._watching())
+
+    async def _watching(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            continue
+        self._gone = True
+        self._task.cancel()
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self._watch.cancel()
+        if not self._gone:
+            return
+        if error is None:
+            # The cancellation was asked for, but has not arrived yet: take it here, not in what comes next.
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        self._task.uncancel()
+        if error is None or isinstance(error, asyncio.CancelledError):
+            raise ClientGone from None

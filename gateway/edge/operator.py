@@ -1,0 +1,204 @@
+"""Operator routes for accounts, keys and what partners gave, under /operator/v1. Each change is in the audit log.
+
+Errors: `OperatorRefused`, `NotFound`, `InvalidRequest`, `Unprocessable`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
+
+from litestar import Controller, delete, get, patch, post
+from msgspec import UNSET, structs
+
+from billing.accounts import store as accounts
+from billing.club import store as club
+from billing.money import MINOR_UNIT
+from billing.periods import zone_of
+from gateway.edge.desk import LIST_MAX, Desk
+from gateway.edge.shapes import (
+    AccountChange,
+    NewAccount,
+    NewContribution,
+    NewKey,
+    Rotation,
+    columns_of_limits,
+    to_wire_account,
+    to_wire_contribution,
+    to_wire_key,
+    to_wire_page,
+)
+from gateway.edge.wire import from_wire_amount, from_wire_cap
+from gateway.errors import InvalidRequest
+from gateway.keys import lifecycle
+
+ACTOR = "operator"
+_KINDS = ("standard", "club")
+_BILLING = ("invoice", "prepaid", "stripe_meter")
+_STATUSES = ("active", "suspended", "closed")
+_OVERLAP_MAX_S = 30 * 86400
+_LIMIT_MAX = 1_000_000_000
+
+
+def one_of(value: str, allowed: tuple[str, ...], field: str) -> str:
+    if value not in allowed:
+        raise InvalidRequest(f"{field}: must be one of {', '.join(allowed)}.", param=field)
+    return value
+
+
+def checked_limits(limits: dict[str, int | None]) -> dict[str, int | None]:
+    for name, value in limits.items():
+        if value is not None and not 1 <= value <= _LIMIT_MAX:
+            raise InvalidRequest(
+                f"limits.{name}: must be from 1 to {_LIMIT_MAX}, or null for none.", param=f"limits.{name}"
+            )
+    return limits
+
+
+class Accounts(Controller):
+    """Who pays."""
+
+    path = "/accounts"
+    tags = ("operator",)
+
+    @post()
+    async def create(self, data: NewAccount, desk: Desk) -> dict[str, Any]:
+        """Create an account; only `name` is required."""
+        try:
+            zone_of(data.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise InvalidRequest(f"timezone: {data.timezone[:60]!r} is not an IANA zone.", param="timezone") from None
+        currency = one_of(data.currency, tuple(MINOR_UNIT), "currency")
+        values = {
+            "name": data.name,
+            "kind": one_of(data.kind, _KINDS, "kind"),
+            "currency": currency,
+            "timezone": data.timezone,
+            "billing": one_of(data.billing, _BILLING, "billing"),
+            "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", currency),
+            "prepaid_balance": from_wire_cap(data.prepaid_balance or "0", "prepaid_balance", currency),
+            "tax_country": data.tax.country if data.tax else None,
+            "tax_registration_number": data.tax.registration_number if data.tax else None,
+            "owner_group": data.owner_group,
+            **checked_limits(columns_of_limits(data.limits)),
+        }
+        async with desk.sessions.begin() as session:
+            return to_wire_account(await accounts.create(session, values, ACTOR, desk.now()))
+
+    @get()
+    async def listed(self, desk: Desk, after: str | None = None, limit: int = 100) -> dict[str, Any]:
+        """All accounts, a page at a time."""
+        limit = max(1, min(limit, LIST_MAX))
+        async with desk.sessions() as session:
+            rows = await accounts.page(session, after, limit + 1)
+        return to_wire_page([to_wire_account(row) for row in rows], limit)
+
+    @get("/{account_id:str}")
+    async def one(self, account_id: str, desk: Desk) -> dict[str, Any]:
+        async with desk.sessions() as session:
+            return to_wire_account(await accounts.get(session, account_id))
+
+    @patch("/{account_id:str}")
+    async def change(self, account_id: str, data: AccountChange, desk: Desk) -> dict[str, Any]:
+        """Change what is given. Running calls go on; the next call sees the change."""
+        async with desk.sessions.begin() as session:
+            currency = (await accounts.get(session, account_id)).currency
+            row = await accounts.change(session, account_id, _changes(data, currency), ACTOR, desk.now())
+        await desk.admission.outdate(row.id, row.epoch)
+        return to_wire_account(row)
+
+    @post("/{account_id:str}/keys")
+    async def create_key(self, account_id: str, data: NewKey, desk: Desk) -> dict[str, Any]:
+        """Create a key. The secret is in this answer only."""
+        if data.expires_at is not None and data.expires_at.tzinfo is None:
+            raise InvalidRequest("expires_at: needs a zone, such as 2026-12-31T00:00:00Z.", param="expires_at")
+        if set(data.scopes or {}) - {"models", "endpoints"}:
+            raise InvalidRequest("scopes: only models and endpoints can be named.", param="scopes")
+        async with desk.sessions.begin() as session:
+            currency = (await accounts.get(session, account_id)).currency
+            values = {
+                "name": data.name,
+                "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", currency),
+                "expires_at": data.expires_at,
+                "scopes": data.scopes or {},
+                **checked_limits(columns_of_limits(data.limits)),
+            }
+            key, secret, epoch = await lifecycle.create_key(session, account_id, values, ACTOR, desk.now())
+        await desk.admission.outdate(account_id, epoch)
+        return to_wire_key(key, secret)
+
+    @get("/{account_id:str}/keys")
+    async def keys(self, account_id: str, desk: Desk) -> dict[str, Any]:
+        """All keys of an account, without their secrets."""
+        async with desk.sessions() as session:
+            await accounts.get(session, account_id)
+            return {"data": [to_wire_key(row) for row in await lifecycle.keys_of(session, account_id)], "next": None}
+
+    @post("/{account_id:str}/contributions")
+    async def contribute(self, account_id: str, data: NewContribution, desk: Desk) -> dict[str, Any]:
+        """Book accepted text: it sets the tier, grants free tokens, and weighs in the revenue share."""
+        if data.tokens < 0 or data.words < 0:
+            raise InvalidRequest("words and tokens must not be negative.", param="tokens")
+        if data.accepted_at is not None and data.accepted_at.tzinfo is None:
+            raise InvalidRequest("accepted_at: needs a zone, such as 2026-10-01T00:00:00Z.", param="accepted_at")
+        values = {**structs.asdict(data), "quality": from_wire_amount(data.quality, "quality")}
+        async with desk.sessions.begin() as session:
+            await accounts.get(session, account_id)
+            row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())
+            epoch = (await accounts.get(session, account_id)).epoch
+        await desk.admission.outdate(account_id, epoch)
+        return to_wire_contribution(row, grant)
+
+    @get("/{account_id:str}/contributions")
+    async def contributions(self, account_id: str, desk: Desk) -> dict[str, Any]:
+        async with desk.sessions() as session:
+            await accounts.get(session, account_id)
+            rows = await club.contributions_of(session, account_id)
+        return {"data": [to_wire_contribution(row) for row in rows], "next": None}
+
+
+class Keys(Controller):
+    """Keys after their creation."""
+
+    path = "/keys"
+    tags = ("operator",)
+
+    @post("/{key_id:str}/rotate")
+    async def rotate(self, key_id: str, desk: Desk, data: Rotation | None = None) -> dict[str, Any]:
+        """A successor with the same terms; the old key lives on for `overlap_s` seconds."""
+        overlap_s = data.overlap_s if data is not None else 0
+        if not 0 <= overlap_s <= _OVERLAP_MAX_S:
+            raise InvalidRequest(f"overlap_s: must be from 0 to {_OVERLAP_MAX_S}.", param="overlap_s")
+        async with desk.sessions.begin() as session:
+            key, secret, epoch = await lifecycle.rotate_key(session, key_id, overlap_s, ACTOR, desk.now())
+        await desk.admission.outdate(key.account_id, epoch)
+        return to_wire_key(key, secret)
+
+    @delete("/{key_id:str}", status_code=200)
+    async def revoke(self, key_id: str, desk: Desk) -> dict[str, Any]:
+        """End a key at once."""
+        async with desk.sessions.begin() as session:
+            key, epoch = await lifecycle.revoke_key(session, key_id, ACTOR, desk.now())
+        await desk.admission.outdate(key.account_id, epoch)
+        return to_wire_key(key)
+
+
+def _changes(data: AccountChange, currency: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in ("name", "owner_group"):
+        if getattr(data, name) is not UNSET:
+            values[name] = getattr(data, name)
+    if data.status is not UNSET:
+        values["status"] = one_of(data.status, _STATUSES, "status")
+    if data.monthly_cap is not UNSET:
+        values["monthly_cap"] = from_wire_cap(data.monthly_cap, "monthly_cap", currency)
+    if data.prepaid_balance is not UNSET:
+        values["prepaid_balance"] = from_wire_cap(data.prepaid_balance, "prepaid_balance", currency)
+    if data.limits is not UNSET:
+        values |= checked_limits(columns_of_limits(data.limits))
+    if data.tax is not UNSET:
+        values |= {
+            "tax_country": data.tax.country if data.tax else None,
+            "tax_registration_number": data.tax.registration_number if data.tax else None,
+        }
+    return values

@@ -1,0 +1,141 @@
+"""Operator routes for prices and what they rest on: rate cards, exchange rates, training manifests; and usage over all accounts.
+
+Errors: `OperatorRefused`, `InvalidRequest`, `Conflict` (rate_card_in_use, fx_rate_exists).
+"""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Any
+
+from litestar import Controller, get, post
+from msgspec import UNSET
+
+from billing import fx, rate_cards
+from billing.accounts.store import audit
+from billing.club import store as club
+from billing.ledger.read import calls_since, usage
+from billing.money import ZERO, to_wire_decimal
+from gateway.edge.desk import LIST_MAX, Desk
+from gateway.edge.operator import ACTOR, one_of
+from gateway.edge.period import interval_of
+from gateway.edge.shapes import (
+    NewFxRate,
+    NewManifest,
+    NewRateCard,
+    to_wire_page,
+    to_wire_rate_card,
+    to_wire_usage,
+)
+from gateway.edge.wire import from_wire_amount
+from gateway.errors import Conflict, InvalidRequest
+
+
+class RateCards(Controller):
+    """Prices that hold from an instant on."""
+
+    path = "/rate-cards"
+    tags = ("operator",)
+
+    @post()
+    async def add(self, data: NewRateCard, desk: Desk) -> dict[str, Any]:
+        """Post a card. Backdating is refused where the ledger has calls that it would reprice."""
+        if data.effective_at.tzinfo is None:
+            raise InvalidRequest("effective_at: needs a zone, such as 2026-10-01T00:00:00Z.", param="effective_at")
+        values: dict[str, Any] = {
+            "effective_at": data.effective_at,
+            "account_id": data.account_id,
+            "models": data.models,
+        }
+        if data.club_discount is not UNSET:
+            values["club_discount"] = data.club_discount
+        try:
+            async with desk.sessions.begin() as session:
+                row = await rate_cards.add_card(session, values, calls_since, desk.now())
+                audit(session, ACTOR, "rate_card.add", row.id, {"account": row.account_id}, desk.now())
+                card = rate_cards.from_row_card(row)
+        except rate_cards.RateCardInUse as error:
+            raise Conflict("rate_card_in_use", f"{error}.") from None
+        except ValueError as error:
+            raise InvalidRequest(f"{error}.", param="models") from None
+        await desk.admission.new_prices(rate_cards.version_of([card]))
+        return to_wire_rate_card(row)
+
+    @get()
+    async def listed(self, desk: Desk, after: str | None = None, limit: int = 100) -> dict[str, Any]:
+        limit = max(1, min(limit, LIST_MAX))
+        async with desk.sessions() as session:
+            rows = await rate_cards.page(session, after, limit + 1)
+        return to_wire_page([to_wire_rate_card(row) for row in rows], limit)
+
+
+@post("/fx-rates", tags=["operator"])
+async def add_fx_rate(data: NewFxRate, desk: Desk) -> dict[str, Any]:
+    """State a day's rate, once: an invoice may rest on it."""
+    one_of(data.pair, ("USD/KRW",), "pair")
+    try:
+        day = date.fromisoformat(data.date)
+    except ValueError:
+        raise InvalidRequest("date: must be a day such as 2026-10-31.", param="date") from None
+    rate = from_wire_amount(data.rate, "rate")
+    if rate == ZERO:
+        raise InvalidRequest("rate: must be above zero.", param="rate")
+    async with desk.sessions.begin() as session:
+        if not await fx.set_rate(session, day, data.pair, rate):
+            raise Conflict(
+                "fx_rate_exists", f"another {data.pair} rate is known for {day}; a stated rate is not changed."
+            )
+        audit(session, ACTOR, "fx_rate.add", data.pair, {"date": data.date, "rate": data.rate}, desk.now())
+    return {"date": data.date, "pair": data.pair, "rate": to_wire_decimal(rate)}
+
+
+@get("/fx-rates", tags=["operator"])
+async def fx_rates(desk: Desk) -> dict[str, Any]:
+    async with desk.sessions() as session:
+        rows = await fx.all_rates(session)
+    data = [{"date": row.day.isoformat(), "pair": row.pair, "rate": to_wire_decimal(row.rate)} for row in rows]
+    return {"data": data, "next": None}
+
+
+@post("/training-manifests", tags=["operator"])
+async def set_manifest(data: NewManifest, desk: Desk) -> dict[str, Any]:
+    """State which datasets trained a model; the newest statement counts."""
+    async with desk.sessions.begin() as session:
+        row = await club.set_manifest(session, data.model, data.datasets, ACTOR, desk.now())
+    return {"id": row.id, "model": row.model, "datasets": row.datasets}
+
+
+@get("/training-manifests", tags=["operator"])
+async def manifests(desk: Desk) -> dict[str, Any]:
+    async with desk.sessions() as session:
+        known = await club.manifests(session)
+    return {"data": [{"model": m, "datasets": sorted(d)} for m, d in sorted(known.items())], "next": None}
+
+
+@get("/usage", tags=["operator"])
+async def all_usage(
+    desk: Desk,
+    from_: str | None = None,
+    to: str | None = None,
+    group_by: str = "account",
+    account: str | None = None,
+    zone: str = "Asia/Seoul",
+) -> dict[str, Any]:
+    """Usage over all accounts, or of one."""
+    group_by = one_of(group_by, ("day", "model", "key", "account"), "group_by")
+    start, end = interval_of(from_, to, zone, desk.now())
+    return await usage_shape(desk, start, end, account, group_by, zone)
+
+
+async def usage_shape(
+    desk: Desk, start: datetime, end: datetime, account_id: str | None, group_by: str | None, zone: str
+) -> dict[str, Any]:
+    """The contract's usage object: right to the call once `complete`."""
+    complete = await desk.flushed()
+    async with desk.sessions() as session:
+        groups, total = await usage(session, start, end, account_id=account_id, group_by=group_by, zone=zone)
+    data = [to_wire_usage(group) for group in groups]
+    return {"data": data, "total": to_wire_usage(total), "currency": "USD", "complete": complete}
+
+
+PRICING: list[Any] = [RateCards, add_fx_rate, fx_rates, set_manifest, manifests, all_usage]

@@ -1,0 +1,208 @@
+"""Shapes that others build on (design.md section 3): requests as typed structs, rows as JSON objects. Conversions only.
+
+Money is a decimal string with its currency beside it; times are RFC 3339 UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from billing.accounts.tables import Account
+from billing.club.tables import Contribution, TokenGrant
+from billing.ledger.read import UsageSum
+from billing.money import to_wire_decimal
+from billing.rate_cards import RateCardRow
+from gateway.edge.wire import to_wire_instant
+from gateway.keys.tables import ApiKey
+
+
+class Limits(Struct, forbid_unknown_fields=True):
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+class Tax(Struct, forbid_unknown_fields=True):
+    country: str | None = None
+    registration_number: str | None = None
+
+
+class NewAccount(Struct, forbid_unknown_fields=True):
+    name: str
+    kind: str = "standard"
+    currency: str = "USD"
+    timezone: str = "Asia/Seoul"
+    monthly_cap: str | None = None
+    prepaid_balance: str | None = None
+    billing: str = "invoice"
+    limits: Limits | None = None
+    tax: Tax | None = None
+    owner_group: str | None = None
+
+
+class AccountChange(Struct, forbid_unknown_fields=True):
+    name: str | UnsetType = UNSET
+    status: str | UnsetType = UNSET
+    monthly_cap: str | UnsetType | None = UNSET
+    prepaid_balance: str | UnsetType = UNSET
+    limits: Limits | UnsetType | None = UNSET
+    tax: Tax | UnsetType | None = UNSET
+    owner_group: str | UnsetType = UNSET
+
+
+class NewKey(Struct, forbid_unknown_fields=True):
+    name: str
+    limits: Limits | None = None
+    monthly_cap: str | None = None
+    expires_at: datetime | None = None
+    scopes: dict[str, list[str]] | None = None
+
+
+class Rotation(Struct, forbid_unknown_fields=True):
+    overlap_s: int = 0
+
+
+class NewContribution(Struct, forbid_unknown_fields=True):
+    dataset: str
+    words: int
+    tokens: int
+    quality: str = "1.0"
+    accepted_at: datetime | None = None
+    note: str | None = None
+
+
+class NewRateCard(Struct, forbid_unknown_fields=True):
+    effective_at: datetime
+    models: dict[str, Any]
+    account_id: str | None = None
+    club_discount: bool | UnsetType = UNSET
+
+
+class NewFxRate(Struct, forbid_unknown_fields=True):
+    date: str
+    pair: str
+    rate: str
+
+
+class NewSharePlan(Struct, forbid_unknown_fields=True):
+    effective_month: str
+    pool_rate: str
+    rule: str = "pro_rata"
+    minimum_payout: str = "0.00"
+
+
+class NewManifest(Struct, forbid_unknown_fields=True):
+    model: str
+    datasets: list[str]
+
+
+class CloseOrder(Struct, forbid_unknown_fields=True):
+    draft: bool = False
+
+
+def columns_of_limits(limits: Limits | None) -> dict[str, int | None]:
+    return msgspec.structs.asdict(limits or Limits())
+
+
+def to_wire_account(row: Account) -> dict[str, Any]:
+    tax = {"country": row.tax_country, "registration_number": row.tax_registration_number}
+    return {
+        "id": row.id,
+        "name": row.name,
+        "kind": row.kind,
+        "currency": row.currency,
+        "timezone": row.timezone,
+        "status": row.status,
+        "monthly_cap": _money(row.monthly_cap),
+        "prepaid_balance": _money(row.prepaid_balance),
+        "billing": row.billing,
+        "limits": _limits(row),
+        "tax": None if row.tax_country is None else tax,
+        "owner_group": row.owner_group,
+        "created_at": to_wire_instant(row.created_at),
+    }
+
+
+def to_wire_key(row: ApiKey, secret: str | None = None) -> dict[str, Any]:
+    shape = {
+        "id": row.id,
+        "account_id": row.account_id,
+        "name": row.name,
+        "prefix": row.prefix,
+        "limits": _limits(row),
+        "monthly_cap": _money(row.monthly_cap),
+        "scopes": row.scopes or None,
+        "created_at": to_wire_instant(row.created_at),
+        "expires_at": to_wire_instant(row.expires_at),
+        "revoked_at": to_wire_instant(row.revoked_at),
+    }
+    return shape if secret is None else {**shape, "secret": secret}
+
+
+def to_wire_contribution(row: Contribution, grant: TokenGrant | None = None) -> dict[str, Any]:
+    shape = {
+        "id": row.id,
+        "account_id": row.account_id,
+        "dataset": row.dataset,
+        "words": row.words,
+        "tokens": row.tokens,
+        "quality": str(row.quality),
+        "accepted_at": to_wire_instant(row.accepted_at),
+        "note": row.note,
+    }
+    if grant is not None:
+        shape["grant"] = {
+            "id": grant.id,
+            "tokens": grant.tokens,
+            "from": to_wire_instant(grant.from_at),
+            "until": to_wire_instant(grant.until_at),
+        }
+    return shape
+
+
+def to_wire_rate_card(row: RateCardRow) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "effective_at": to_wire_instant(row.effective_at),
+        "account_id": row.account_id,
+        "club_discount": row.club_discount,
+        "models": row.models,
+    }
+
+
+def to_wire_usage(total: UsageSum) -> dict[str, Any]:
+    return {
+        "group": total.group,
+        "calls": total.calls,
+        "input_tokens": total.input_tokens,
+        "cached_input_tokens": total.cached_input_tokens,
+        "output_tokens": total.output_tokens,
+        "pages": total.pages,
+        "estimated_calls": total.estimated_calls,
+        "list_cost": to_wire_decimal(total.list_cost),
+        "cost": to_wire_decimal(total.cost),
+    }
+
+
+def to_wire_page(data: list[dict[str, Any]], limit: int) -> dict[str, Any]:
+    """A list of whole shapes; `next` is the id after which the next page begins, or null."""
+    full = len(data) > limit
+    data = data[:limit]
+    return {"data": data, "next": data[-1]["id"] if full else None}
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else to_wire_decimal(amount)
+
+
+def _limits(row: Account | ApiKey) -> dict[str, int | None]:
+    return {
+        "requests_per_minute": row.requests_per_minute,
+        "tokens_per_minute": row.tokens_per_minute,
+        "concurrency": row.concurrency,
+    }

@@ -1,0 +1,62 @@
+"""Errors and small values as they stand on the wire (design.md section 3). Pure.
+
+Errors are OpenAI-shaped: `{"error": {"message", "type", "param", "code"}}`. Money is a decimal string.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+from billing.money import CAP_USD_MAX
+from gateway.errors import GatewayError, InvalidRequest, Unprocessable
+
+
+def to_wire_error(error: GatewayError) -> bytes:
+    body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    return msgspec.json.encode({"error": body})
+
+
+def to_wire_error_event(error: GatewayError) -> bytes:
+    """An error in mid-stream: an event, after which the stream ends without [DONE]."""
+    return b"data: " + to_wire_error(error) + b"\n\n"
+
+
+def secret_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The gateway key of a request: `Authorization: Bearer …`, or `x-api-key`; empty where there is none."""
+    api_key = ""
+    for name, value in headers:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return value[7:].strip().decode("latin-1")
+        if name == b"x-api-key":
+            api_key = value.strip().decode("latin-1")
+    return api_key
+
+
+def to_wire_instant(instant: datetime | None) -> str | None:
+    """RFC 3339 in UTC, such as `2026-10-31T15:00:00Z`."""
+    return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def from_wire_amount(text: str, field: str) -> Decimal:
+    """A decimal string ≥ 0 with at most 12 places."""
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0 or -int(amount.as_tuple().exponent) > 12:
+        raise InvalidRequest(f'{field}: must be a decimal string such as "10.00", not below zero.', param=field)
+    return amount
+
+
+def from_wire_cap(text: str | None, field: str, currency: str) -> Decimal | None:
+    """A cap; above 9,000,000 USD the counters could not hold it (design.md section 5.3)."""
+    if text is None:
+        return None
+    cap = from_wire_amount(text, field)
+    if currency == "USD" and cap > CAP_USD_MAX:
+        raise Unprocessable("cap_too_large", f"{field}: a cap can be at most {CAP_USD_MAX} USD; leave it out for none.")
+    return cap

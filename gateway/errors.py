@@ -1,0 +1,162 @@
+"""Every refusal that a client can see, as a class with a status and a stable code.
+
+    GatewayError
+    ├── InvalidApiKey          401 invalid_api_key          missing, wrong, expired or revoked
+    ├── KeyNotAllowed          403 key_not_allowed          the key's scope forbids it
+    ├── AccountSuspended       403 account_suspended
+    ├── OperatorRefused        401 invalid_operator_token
+    ├── NotFound               404 not_found                no such path or thing
+    ├── ModelNotFound          404 model_not_found          no rate card names it
+    ├── InvalidRequest         400 invalid_request_body     broken JSON, wrong field
+    ├── Conflict               409 (its own code)           the state forbids it
+    ├── RequestTooLarge        413 request_too_large
+    ├── RateLimited            429 rate_limit_exceeded | concurrency_limit_exceeded
+    ├── BudgetExceeded         402 budget_exceeded          a cap
+    ├── InsufficientQuota      402 insufficient_quota       prepaid balance empty
+    ├── UpstreamUnavailable    502/503/504 upstream_unavailable
+    ├── UpstreamInterrupted    502 upstream_interrupted     it broke off in mid-answer
+    ├── UpstreamRefused        (upstream's own 4xx, passed through as it is)
+    └── ServiceUnavailable     503 service_unavailable      our own stores are away
+
+Units: `retry_after_ms`. Messages never hold a secret, an upstream key or another tenant's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class GatewayError(Exception):
+    """A refusal in the contract's shape (design.md section 3)."""
+
+    status = 500
+    code = "internal_error"
+    type = "api_error"
+
+    def __init__(self, message: str, *, param: str | None = None, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.headers: dict[str, str] = dict(headers or {})
+
+
+class InvalidApiKey(GatewayError):
+    """The same words for a missing, unknown, expired and revoked key: a caller learns nothing from the difference."""
+
+    status, code, type = 401, "invalid_api_key", "authentication_error"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This API key is missing, unknown, expired or revoked. Send it as 'Authorization: Bearer sk-solar-…'."
+        )
+
+
+class OperatorRefused(GatewayError):
+    status, code, type = 401, "invalid_operator_token", "authentication_error"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The operator token is missing or wrong. Send GATEWAY_OPERATOR_TOKEN as 'Authorization: Bearer …'."
+        )
+
+
+class KeyNotAllowed(GatewayError):
+    status, code, type = 403, "key_not_allowed", "permission_error"
+
+
+class AccountSuspended(GatewayError):
+    status, code, type = 403, "account_suspended", "permission_error"
+
+    def __init__(self) -> None:
+        super().__init__("This account is suspended. Please contact the operator of this gateway.")
+
+
+class NotFound(GatewayError):
+    status, code, type = 404, "not_found", "invalid_request_error"
+
+
+class ModelNotFound(GatewayError):
+    status, code, type = 404, "model_not_found", "invalid_request_error"
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"The model '{model[:100]}' is not offered here. GET /v1/models lists those that are.", param="model"
+        )
+
+
+class InvalidRequest(GatewayError):
+    status, code, type = 400, "invalid_request_body", "invalid_request_error"
+
+
+class Conflict(GatewayError):
+    """The state of things forbids it; `code` says which rule."""
+
+    status, type = 409, "invalid_request_error"
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Unprocessable(Conflict):
+    """Well-formed, but against a rule of money; `code` says which."""
+
+    status = 422
+
+
+class RequestTooLarge(GatewayError):
+    status, code, type = 413, "request_too_large", "invalid_request_error"
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"The request body is larger than the {limit_bytes} bytes that this gateway takes.")
+
+
+class RateLimited(GatewayError):
+    status, code, type = 429, "rate_limit_exceeded", "rate_limit_error"
+
+    def __init__(
+        self, what: str, retry_after_ms: int, headers: Mapping[str, str], *, concurrency: bool = False
+    ) -> None:
+        super().__init__(f"The limit of {what} is reached. Retry after {retry_after_ms} ms.", headers=headers)
+        if concurrency:
+            self.code = "concurrency_limit_exceeded"
+        self.retry_after_ms = retry_after_ms
+        self.headers["retry-after"] = str(-(-retry_after_ms // 1000))
+        self.headers["retry-after-ms"] = str(retry_after_ms)
+
+
+class BudgetExceeded(GatewayError):
+    status, code, type = 402, "budget_exceeded", "insufficient_quota"
+
+
+class InsufficientQuota(GatewayError):
+    status, code, type = 402, "insufficient_quota", "insufficient_quota"
+
+
+class UpstreamUnavailable(GatewayError):
+    """Upstream cannot be reached, is overloaded, or refuses us (its 401 and 403 are our fault, not the caller's)."""
+
+    status, code, type = 502, "upstream_unavailable", "api_error"
+
+    def __init__(self, message: str, *, status: int = 502, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, headers=headers)
+        self.status = status
+
+
+class UpstreamInterrupted(GatewayError):
+    status, code, type = 502, "upstream_interrupted", "api_error"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The model's answer broke off. What was delivered until then is charged.",
+            headers={"x-should-retry": "false"},
+        )
+
+
+class ServiceUnavailable(GatewayError):
+    status, code, type = 503, "service_unavailable", "api_error"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The gateway cannot reach its own stores just now. Nothing was sent to the model, nothing is charged."
+        )

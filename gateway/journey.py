@@ -1,0 +1,280 @@
+"""Carries one call through the rooms, left to right. The only place where order and failure paths are decided.
+
+    identify → read → price → admit ─→ send ─→ whole answer ─→ settle → head, body
+                        │        │       └───→ stream ───────→ events … → settle → usage event, end
+                        refuse   refuse  └ no answer: give back, refuse
+
+Order (design.md section 6): the hold before upstream hears of the call; the settlement (hold released, counters corrected, usage record
+appended: one atomic step) before the usage event and before the last byte reach the client. Errors: every `GatewayError`, as an
+answer of the endpoint's shape, or as an event once a stream has begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from billing.money import nano_usd_up, to_wire_decimal
+from billing.periods import Month
+from billing.prices import Price
+from gateway.admission.admit import Admission, StaleCaller, StalePrices
+from gateway.call import Call, Caller, Hold, Outcome, Settlement
+from gateway.clock import Clock, from_ns
+from gateway.errors import GatewayError, KeyNotAllowed, ServiceUnavailable, UpstreamInterrupted
+from gateway.keys.identify import Identify
+from gateway.keys.prices import PriceTable
+from gateway.meter.count import read_answer, usage_of
+from gateway.meter.endpoint import Ask, output_tokens_bound, read_request
+from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
+from gateway.meter.tally import StreamTally
+from gateway.metrics import UPSTREAM_ALERTS, count_call, count_settled
+from gateway.trip import ClientGone, Door, Trip
+from gateway.upstream.faults import alerts_operator, fault_of
+from gateway.upstream.solar import Solar, UpstreamAnswer
+from gateway.upstream.stream import EventSplitter, EventTooLarge
+
+log = structlog.get_logger("call")
+_ADMIT_ATTEMPTS = 3
+_ERROR_BODY_MAX_BYTES = 64 * 1024
+_PASSED_HEADERS = ("content-type", "openai-processing-ms", "retry-after")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of an answer is held in memory, and how much output a call is expected to make."""
+
+    answer_buffer_bytes: int
+    sse_event_max_bytes: int
+    expected_output_tokens: int
+    total_timeout_s: float
+
+
+class Journey:
+    """One process's way for calls; holds no state of any one of them."""
+
+    def __init__(
+        self, clock: Clock, identify: Identify, prices: PriceTable, admission: Admission, solar: Solar, bounds: Bounds
+    ) -> None:
+        self._clock = clock
+        self._identify = identify
+        self._prices = prices
+        self._admission = admission
+        self._solar = solar
+        self._bounds = bounds
+
+    async def carry(self, door: Door) -> None:
+        """Answer one call, whatever happens."""
+        begun, accepted_ns = time.monotonic(), self._clock.now_ns()
+        trip = Trip(door, accepted_ns)
+        try:
+            async with asyncio.timeout(self._bounds.total_timeout_s):
+                trip.outcome = await self._carry(trip)
+        except GatewayError as error:
+            trip.outcome, trip.code = ("interrupted" if door.started else "refused"), error.code
+            await self._tell(trip, error)
+        except TimeoutError:
+            trip.code = "upstream_interrupted"
+            await self._tell(trip, UpstreamInterrupted())
+        except ClientGone:
+            trip.outcome = "client_gone"
+        finally:
+            seconds = time.monotonic() - begun
+            count_call(trip.outcome, seconds)
+            log.info("call", outcome=trip.outcome, seconds=round(seconds, 6), **trip.facts())
+
+    async def _tell(self, trip: Trip, error: GatewayError) -> None:
+        if trip.door.started:
+            await trip.door.write(trip.door.error_event(error))
+            await trip.door.end()
+        else:
+            await trip.door.refuse(error, {**trip.headers, **error.headers})
+
+    async def _carry(self, trip: Trip) -> str:
+        door = trip.door
+        caller = await self._identify.caller_of(door.secret)
+        trip.caller = caller
+        if caller.endpoints is not None and door.endpoint.name not in caller.endpoints:
+            raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
+        body = await door.read_body()
+        ask = read_request(door.endpoint, body)
+        hold = await self._admit(trip, ask, len(body))
+        trip.headers.update(hold.limit_headers)
+        try:
+            answer = await self._solar.send(door.endpoint.upstream_path, ask.body)
+        except BaseException:
+            await asyncio.shield(self._admission.give_back(hold))
+            raise
+        try:
+            if answer.status >= 400:
+                return await self._refused_upstream(trip, hold, answer)
+            if answer.is_event_stream:
+                return await self._stream(trip, hold, ask, answer)
+            return await self._whole(trip, hold, answer)
+        finally:
+            await answer.close()
+
+    # ---- before upstream hears of it ----------------------------------------------------------------------------------------
+
+    async def _admit(self, trip: Trip, ask: Ask, body_bytes: int) -> Hold:
+        caller = trip.caller_known
+        accepted_at = from_ns(trip.accepted_ns)
+        for _ in range(_ADMIT_ATTEMPTS):
+            price = await self._price(ask, caller, accepted_at)
+            version = self._prices.version
+            trip.call = self._call(trip, caller, ask, price, body_bytes)
+            try:
+                return await self._admission.admit(trip.call, version)
+            except StaleCaller:
+                caller = trip.caller = await self._identify.caller_of(trip.door.secret, fresh=True)
+            except StalePrices:
+                await self._prices.refresh(newer_than=version)
+        raise ServiceUnavailable
+
+    async def _price(self, ask: Ask, caller: Caller, at: datetime) -> Price:
+        price = await self._prices.price(ask.model, caller, at)
+        if caller.models is not None and not caller.models & {ask.model, price.model}:
+            raise KeyNotAllowed(f"This key is not allowed to use the model '{price.model}'.", param="model")
+        return price
+
+    def _call(self, trip: Trip, caller: Caller, ask: Ask, price: Price, body_bytes: int) -> Call:
+        output_max = output_tokens_bound(trip.door.endpoint, ask, price.model)
+        return Call(
+            id=trip.uuid,
+            caller=caller,
+            accepted_ns=trip.accepted_ns,
+            month=Month.of(from_ns(trip.accepted_ns), caller.zone),
+            endpoint=trip.door.endpoint.name,
+            model_asked=ask.model,
+            streamed=ask.streamed,
+            price=price,
+            prompt_tokens_max=prompt_tokens_max(body_bytes),
+            prompt_tokens_best=prompt_tokens_best(body_bytes),
+            output_tokens_max=output_max,
+            output_tokens_expected=min(output_max, self._bounds.expected_output_tokens),
+        )
+
+    # ---- after upstream answered --------------------------------------------------------------------------------------------
+
+    async def _refused_upstream(self, trip: Trip, hold: Hold, answer: UpstreamAnswer) -> str:
+        await self._admission.give_back(hold)
+        body = await _read_up_to(answer, _ERROR_BODY_MAX_BYTES)
+        if alerts_operator(answer.status, body):
+            UPSTREAM_ALERTS.inc()
+            log.error("upstream_refuses_us", status=answer.status, call_id=trip.call_id)
+        fault = fault_of(answer.status, body, answer.headers)
+        if fault is not None:
+            raise fault
+        trip.code = str(answer.status)
+        await trip.door.start(answer.status, {**_passed(answer), **trip.headers, "content-length": str(len(body))})
+        await trip.door.write(body)
+        await trip.door.end()
+        return "upstream_refused"
+
+    async def _whole(self, trip: Trip, hold: Hold, answer: UpstreamAnswer) -> str:
+        """Read the answer to its end even if the client is gone; settle; then hand it over, byte for byte."""
+        try:
+            body, more = await _read_buffered(answer, self._bounds.answer_buffer_bytes)
+        except BaseException:
+            await asyncio.shield(self._admission.give_back(hold))
+            raise
+        if more is not None:
+            return await self._long(trip, hold, answer, body, more)
+        read = read_answer(body)
+        usage, reason = usage_of(read), None
+        if usage is None:
+            usage, reason = StreamTally.estimate_whole(hold.call, len(body)), "no usage in the answer"
+        model = read.model if read is not None else None
+        settlement = await self._settle(trip, hold, Outcome(usage, model, reason, answer.attempts))
+        cost = {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
+        await trip.door.start(200, {**_passed(answer), **trip.headers, **cost, "content-length": str(len(body))})
+        await trip.door.write(body)
+        await trip.door.end()
+        return "whole"
+
+    async def _long(self, trip: Trip, hold: Hold, answer: UpstreamAnswer, held: bytes, more: bytes) -> str:
+        """An answer too large to hold passes through, all but its last piece, which waits for the settlement."""
+        await trip.door.start(200, {**_passed(answer), **trip.headers})
+        tally = StreamTally(hold.call, usage_wanted=False)
+        await trip.door.write(held)
+        last, outcome = more, None
+        try:
+            async for chunk in answer.chunks():
+                await trip.door.write(last)
+                tally.saw_tail(last)
+                last = chunk
+            tally.saw_tail(last)
+            outcome = tally.outcome_of_tail(answer.attempts)
+        finally:
+            await self._settle(trip, hold, outcome or tally.outcome("upstream broke off", answer.attempts))
+        await trip.door.write(last)
+        await trip.door.end()
+        return "whole"
+
+    async def _stream(self, trip: Trip, hold: Hold, ask: Ask, answer: UpstreamAnswer) -> str:
+        """Pass events on as they come. The last usage event and what follows it wait for the settlement."""
+        tally, why = StreamTally(hold.call, usage_wanted=ask.usage_wanted), "deadline or worker stopped"
+        splitter = EventSplitter(self._bounds.sse_event_max_bytes)
+        try:
+            async with trip.door.hang_up_cancels():
+                await trip.door.start(200, {**_passed(answer), **trip.headers, "cache-control": "no-store"})
+                async for chunk in answer.chunks():
+                    passed = tally.pass_on(splitter.feed(chunk))
+                    if passed:
+                        await trip.door.write(passed)
+                    if tally.ended:
+                        break
+                tally.pass_on_rest(splitter.rest())
+            why = "upstream broke off"
+        except ClientGone:
+            why = "client hung up"
+            raise
+        except (UpstreamInterrupted, EventTooLarge):
+            why = "upstream broke off"
+        finally:
+            settlement = await asyncio.shield(self._settle(trip, hold, tally.outcome(why, answer.attempts)))
+        await trip.door.write(tally.last_words(settlement.cost_usd))
+        if tally.broke_off:
+            raise UpstreamInterrupted
+        await trip.door.end()
+        return "streamed"
+
+    async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
+        settlement = await self._admission.settle(hold, outcome)
+        usage, estimated = outcome.usage, outcome.estimated_reason is not None
+        cost_nano = nano_usd_up(settlement.cost_usd)
+        count_settled(
+            usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, cost_nano, estimated=estimated
+        )
+        trip.settled = outcome
+        return settlement
+
+
+def _passed(answer: UpstreamAnswer) -> dict[str, str]:
+    return {name: answer.headers[name] for name in _PASSED_HEADERS if name in answer.headers}
+
+
+async def _read_up_to(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in answer.chunks():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit_bytes:
+            break
+    return b"".join(parts)
+
+
+async def _read_buffered(answer: UpstreamAnswer, limit_bytes: int) -> tuple[bytes, bytes | None]:
+    """(the whole body, None), or, where it is longer than the limit, (what was read, the piece that went over)."""
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in answer.chunks():
+        size += len(chunk)
+        if size > limit_bytes:
+            return b"".join(parts), chunk
+        parts.append(chunk)
+    return b"".join(parts), None

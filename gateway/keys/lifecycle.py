@@ -1,0 +1,85 @@
+"""A key's life: created, rotated with overlap, revoked. Each step raises the account's epoch and is in the audit log.
+
+Errors: `KeyNotFound`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col, select
+
+from billing.accounts.store import audit, raise_epoch
+from billing.ids import new_id
+from gateway.keys.secret import hash_of, new_secret, prefix_of
+from gateway.keys.tables import ApiKey
+
+
+class KeyNotFound(LookupError):
+    """No key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"no key {key_id!r}")
+
+
+async def create_key(
+    session: AsyncSession, account_id: str, values: Mapping[str, Any], actor: str, now: datetime
+) -> tuple[ApiKey, str, int]:
+    """A new key: (row, secret, the account's new epoch). The secret is in this answer only."""
+    secret = new_secret()
+    key = ApiKey(
+        id=new_id("key", now),
+        account_id=account_id,
+        prefix=prefix_of(secret),
+        secret_hash=str(hash_of(secret)),
+        created_at=now,
+        **values,
+    )
+    epoch = await raise_epoch(session, account_id)
+    session.add(key)
+    audit(session, actor, "key.create", key.id, {"account": account_id, "name": key.name}, now)
+    await session.flush()
+    return key, secret, epoch
+
+
+async def rotate_key(
+    session: AsyncSession, key_id: str, overlap_s: int, actor: str, now: datetime
+) -> tuple[ApiKey, str, int]:
+    """A successor with the same terms; the old key lives on for `overlap_s` seconds."""
+    old = await _locked(session, key_id)
+    same = ("name", "requests_per_minute", "tokens_per_minute", "concurrency", "monthly_cap", "scopes", "expires_at")
+    values = {name: getattr(old, name) for name in same} | {"rotated_from": old.id}
+    end = now + timedelta(seconds=overlap_s)
+    old.expires_at = end if old.expires_at is None else min(end, old.expires_at)
+    audit(session, actor, "key.rotate", old.id, {"until": end.isoformat()}, now)
+    return await create_key(session, old.account_id, values, actor, now)
+
+
+async def revoke_key(session: AsyncSession, key_id: str, actor: str, now: datetime) -> tuple[ApiKey, int]:
+    """End a key at once; returns (row, the account's new epoch). Safe to repeat."""
+    key = await _locked(session, key_id)
+    key.revoked_at = key.revoked_at or now
+    epoch = await raise_epoch(session, key.account_id)
+    audit(session, actor, "key.revoke", key.id, {"account": key.account_id}, now)
+    await session.flush()
+    return key, epoch
+
+
+async def keys_of(session: AsyncSession, account_id: str) -> Sequence[ApiKey]:
+    """All keys of an account, oldest first, dead ones too."""
+    query = select(ApiKey).where(col(ApiKey.account_id) == account_id).order_by(col(ApiKey.id))
+    return (await session.execute(query)).scalars().all()
+
+
+async def find_by_hash(session: AsyncSession, secret_hash: str) -> ApiKey | None:
+    return (await session.execute(select(ApiKey).where(col(ApiKey.secret_hash) == secret_hash))).scalar_one_or_none()
+
+
+async def _locked(session: AsyncSession, key_id: str) -> ApiKey:
+    key = await session.get(ApiKey, key_id, with_for_update=True)
+    if key is None:
+        raise KeyNotFound(key_id)
+    return key

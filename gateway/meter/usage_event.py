@@ -1,0 +1,35 @@
+"""The two exceptions to "byte for byte" (design.md section 3). Pure.
+
+A usage event that the client asked for gets `usage.cost` and `usage.currency`; usage that only the gateway asked for is taken out
+again: the whole event where its `choices` are empty, else only the key.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import msgspec
+
+from billing.money import to_wire_decimal
+
+_USAGE_OPENS = re.compile(rb'"usage"\s*:\s*\{')
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+def with_cost(event: bytes, cost_usd: Decimal) -> bytes:
+    """The event with the call's cost inside its usage object."""
+    opening = _USAGE_OPENS.search(event)
+    if opening is None:
+        return event
+    cost = f'"cost":"{to_wire_decimal(cost_usd)}","currency":"USD",'.encode()
+    return event[: opening.end()] + cost + event[opening.end() :]
+
+
+def without_usage(event: bytes, payload: bytes, *, has_choices: bool) -> bytes:
+    """The event without its usage: nothing at all where it carried nothing else."""
+    if not has_choices:
+        return b""
+    fields = _decode_fields(payload)
+    fields.pop("usage", None)
+    return event.replace(payload, msgspec.json.encode(fields), 1)

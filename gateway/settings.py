@@ -1,0 +1,97 @@
+"""Every setting, typed, with its unit and its bound. Environment variables `GATEWAY_…` (design.md section 2).
+
+Rooms never see this class: `app.py` hands each the plain values it needs.
+Errors: `SettingsError`, one clear line, where a value is wrong.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIB = 1024 * 1024
+
+
+class SettingsError(ValueError):
+    """A setting has a value that it cannot have."""
+
+
+def _aware(instant: datetime) -> datetime:
+    if instant.tzinfo is None:
+        raise ValueError("needs a zone, such as 2026-10-31T14:59:00Z")
+    return instant
+
+
+class Settings(BaseSettings):
+    """What the environment says. Times end in `_s` or `_ms`, sizes in `_bytes`, counts in `_max`."""
+
+    model_config = SettingsConfigDict(env_prefix="GATEWAY_", env_ignore_empty=True, extra="ignore")
+
+    # ---- the world around us
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    upstream_url: str = "https://api.upstage.ai/v1"
+    upstream_keys: Annotated[SecretStr, NoDecode] = SecretStr("")
+    operator_token: SecretStr | None = None
+    data_dir: Path = Path(".solar")
+    ops_port: int = Field(default=9464, ge=0, le=65535)
+    ops_host: str = "127.0.0.1"
+
+    # ---- sandbox
+    sandbox_clock: Annotated[datetime, AfterValidator(_aware)] | None = None
+    clock_offset_ns: int = Field(
+        default=0, description="set by our own supervisor, so that all processes share one clock"
+    )
+
+    # ---- bounds of a call
+    request_body_max_bytes: int = Field(default=16 * MIB, ge=1024, le=512 * MIB)
+    answer_buffer_bytes: int = Field(default=32 * MIB, ge=1024, le=512 * MIB)
+    sse_event_max_bytes: int = Field(default=4 * MIB, ge=1024, le=64 * MIB)
+    connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    first_byte_timeout_s: float = Field(
+        default=300.0, gt=0, le=3600, description="reasoning models think long before a word"
+    )
+    idle_timeout_s: float = Field(default=180.0, gt=0, le=3600, description="silence inside a stream")
+    total_timeout_s: float = Field(default=900.0, gt=0, le=7200)
+    upstream_connections_max: int = Field(default=1024, ge=1, le=65536)
+    upstream_connect_attempts: int = Field(default=3, ge=1, le=10)
+
+    # ---- limits and budgets
+    expected_output_tokens: int = Field(default=1024, ge=1, le=1_000_000)
+    grant_months: int = Field(default=12, ge=1, le=120)
+    redis_timeout_s: float = Field(default=2.0, gt=0, le=30)
+    redis_connections_max: int = Field(default=64, ge=4, le=1024)
+    script_batch_max: int = Field(default=128, ge=1, le=4096)
+    settle_retry_s: float = Field(default=10.0, gt=0, le=60)
+    settled_memory_s: int = Field(default=60, ge=1, le=3600)
+    key_cache_max: int = Field(default=10_000, ge=1, le=10_000_000)
+    key_cache_s: float = Field(default=1.0, gt=0, le=1, description="revocation is seen at the latest after this")
+    shards: int = Field(default=1, ge=1, le=1024)
+
+    # ---- ledger
+    database_connections_max: int = Field(default=8, ge=2, le=200)
+    drain_batch_max: int = Field(default=500, ge=1, le=10_000)
+    drain_idle_ms: int = Field(default=20, ge=1, le=5000)
+    usage_stream_max: int = Field(default=1_000_000, ge=1000, le=100_000_000)
+    usage_wait_s: float = Field(default=2.0, ge=0, le=30)
+    month_grace_s: int = Field(default=7200, ge=0, le=864_000)
+
+    # ---- processes
+    shutdown_grace_s: float = Field(default=30.0, ge=0, le=600)
+
+    def upstream_key_list(self) -> list[str]:
+        return [key.strip() for key in self.upstream_keys.get_secret_value().split(",") if key.strip()]
+
+
+def read_settings(**overrides: object) -> Settings:
+    """Settings from the environment; raises `SettingsError` naming the variable and what is wrong with it."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "GATEWAY_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise SettingsError(f"{name}: {first['msg']}") from None

@@ -1,0 +1,59 @@
+"""Runs the gateway's processes for a command: reads what the environment and a sandbox say, and supervises until stopped.
+
+Errors: `SettingsError`, `OSError` where the port is taken, `TimeoutError` where a process does not get ready.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gateway.app import open_house
+from gateway.metrics import exposition
+from gateway.settings import read_settings
+from gateway.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What to run."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    jobs: bool = True
+
+
+async def run_stack(
+    stack: Stack, environment: Mapping[str, str], stopping: asyncio.Event, serving: Callable[[str], None]
+) -> None:
+    """Run until `stopping`; `serving` is told the base URL once every process is ready."""
+    os.environ.update(environment)
+    settings = read_settings()
+    async with open_house(settings) as house:
+        supervisor = Supervisor(
+            environment,
+            host=stack.host,
+            port=stack.port,
+            workers=stack.workers,
+            jobs=stack.jobs,
+            ops_host=settings.ops_host,
+            ops_port=settings.ops_port,
+            shutdown_grace_s=settings.shutdown_grace_s,
+            stores_answer=house.stores_answer,
+            exposition=exposition,
+        )
+        host, port = supervisor.address
+        shown = f"[{host}]" if ":" in host else host
+        watch = asyncio.ensure_future(_stop_when(stopping, supervisor))
+        try:
+            await supervisor.run(lambda: serving(f"http://{shown}:{port}"))
+        finally:
+            watch.cancel()
+
+
+async def _stop_when(stopping: asyncio.Event, supervisor: Supervisor) -> None:
+    await stopping.wait()
+    supervisor.stop()

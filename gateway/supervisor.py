@@ -1,0 +1,191 @@
+"""Keeps the processes of one machine running: N workers on one listening socket, the background jobs, the ops port.
+
+A child that dies is replaced at once, a child that keeps dying ever more slowly. On stop: readiness off, workers finish their calls,
+then the jobs drain what these settled, then nothing is left. Killed with -9, its children end with it (lifeline.py).
+Errors: `OSError` where the port is taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+
+import structlog
+import uvicorn
+
+from gateway.edge.health import ops_app
+from gateway.server import Server
+
+log = structlog.get_logger("supervisor")
+_BACKLOG = 2048
+_START_TIMEOUT_S = 30.0
+_JOBS_GRACE_S = 20.0
+_EXIT_MARGIN_S = 5.0
+_RESTART_PAUSE_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
+_STEADY_S = 30.0
+
+
+class _Child:
+    """One process, and those that came before it in its place."""
+
+    def __init__(self, name: str, argv: list[str], fds: tuple[int, ...], environment: Mapping[str, str]) -> None:
+        self.name = name
+        self._argv = argv
+        self._fds = fds
+        self._environment = environment
+        self._process: asyncio.subprocess.Process | None = None
+        self.ready = asyncio.Event()
+
+    async def keep_running(self, stopping: asyncio.Event) -> None:
+        """Start it, and start it again whenever it ends, until stopping."""
+        loop, falls = asyncio.get_running_loop(), 0
+        while not stopping.is_set():
+            started = loop.time()
+            await self._run_once()
+            if stopping.is_set():
+                return
+            falls = 0 if loop.time() - started > _STEADY_S else falls + 1
+            log.error("child_died", child=self.name, falls=falls)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RESTART_PAUSE_S[min(falls, len(_RESTART_PAUSE_S) - 1)]):
+                    await stopping.wait()
+
+    async def _run_once(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *self._argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=self._fds,
+            env=dict(self._environment),
+            start_new_session=True,  # Ctrl-C is for the supervisor, which ends its children in order
+        )
+        if self._process.stdout is not None and await self._process.stdout.readline():
+            self.ready.set()
+        await self._process.wait()
+        self.ready.clear()
+
+    async def stop(self, grace_s: float) -> None:
+        """SIGTERM, then SIGKILL once the grace time is over."""
+        if self._process is None or self._process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._process.wait()
+        except TimeoutError:
+            log.error("child_killed", child=self.name, grace_s=grace_s)
+            with suppress(ProcessLookupError):
+                self._process.kill()
+
+
+class Supervisor:
+    """The processes of `solar-gateway serve`."""
+
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        host: str,
+        port: int,
+        workers: int,
+        jobs: bool,
+        ops_host: str,
+        ops_port: int,
+        shutdown_grace_s: float,
+        stores_answer: Callable[[], Awaitable[bool]],
+        exposition: Callable[[str], bytes],
+    ) -> None:
+        self._listening = _listen(host, port)
+        self._metrics_dir = tempfile.TemporaryDirectory(prefix="solar-metrics-")
+        shared = {**os.environ, **environment, "PROMETHEUS_MULTIPROC_DIR": self._metrics_dir.name}
+        fd = self._listening.fileno()
+        python = [sys.executable, "-m"]
+        self._workers = [
+            _Child(f"worker {n}", [*python, "gateway.worker", "--fd", str(fd)], (fd,), shared) for n in range(workers)
+        ]
+        self._jobs = [_Child("jobs", [*python, "gateway.work"], (), shared)] if jobs else []
+        self._ops = Server(
+            uvicorn.Config(
+                ops_app(self._is_ready, lambda: exposition(self._metrics_dir.name)),
+                host=ops_host,
+                port=ops_port,
+                loop="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+            ),
+            lambda: None,
+        )
+        self._stores_answer = stores_answer
+        self._shutdown_grace_s = shutdown_grace_s
+        self._stopping = asyncio.Event()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where the gateway listens: (host, port)."""
+        host, port, *_ = self._listening.getsockname()
+        return str(host), int(port)
+
+    def stop(self) -> None:
+        """Begin to stop; `run` returns when all is done."""
+        self._stopping.set()
+
+    async def run(self, serving: Callable[[], None]) -> None:
+        """Run until stopped; `serving` is called once when every process is ready."""
+        children = [*self._workers, *self._jobs]
+        keeping = [asyncio.ensure_future(child.keep_running(self._stopping)) for child in children]
+        ops = asyncio.ensure_future(self._ops.serve())
+        try:
+            await self._until_ready(children, serving)
+            await self._stopping.wait()
+        finally:
+            self._stopping.set()
+            await asyncio.gather(*(child.stop(self._shutdown_grace_s + _EXIT_MARGIN_S) for child in self._workers))
+            await asyncio.gather(*(child.stop(_JOBS_GRACE_S) for child in self._jobs))
+            self._ops.stop()
+            await asyncio.gather(*keeping, ops)
+            self._listening.close()
+            self._metrics_dir.cleanup()
+
+    async def _until_ready(self, children: list[_Child], serving: Callable[[], None]) -> None:
+        stopped = asyncio.ensure_future(self._stopping.wait())
+        ready = asyncio.ensure_future(_all_ready(children))
+        try:
+            await asyncio.wait({stopped, ready}, timeout=_START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if ready.done():
+                serving()
+            elif not stopped.done():
+                raise TimeoutError(
+                    f"the gateway's processes were not ready after {_START_TIMEOUT_S:g} s; see the log above"
+                )
+        finally:
+            stopped.cancel()
+            ready.cancel()
+
+    async def _is_ready(self) -> bool:
+        if self._stopping.is_set() or not all(child.ready.is_set() for child in self._workers):
+            return False
+        return await self._stores_answer()
+
+
+async def _all_ready(children: list[_Child]) -> bool:
+    for child in children:
+        await child.ready.wait()
+    return True
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    listening.listen(_BACKLOG)
+    listening.setblocking(False)
+    return listening

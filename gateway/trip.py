@@ -1,0 +1,84 @@
+"""One call on its way: the door that it came in by, and what is known of it so far.
+
+A `Door` is how an answer leaves the house. Which server stands behind it (the ASGI route, the protocol class) is no concern of the
+journey; a `Trip` collects headers and facts for the answer and for the one line in the log.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from billing.ids import uuid7
+from gateway.call import Call, Caller, Outcome
+from gateway.errors import GatewayError
+from gateway.meter.endpoint import Endpoint
+
+
+class ClientGone(Exception):
+    """The client hung up."""
+
+
+class Door(Protocol):
+    """How an answer leaves the house; which server stands behind it is no concern of the journey."""
+
+    endpoint: Endpoint
+    secret: str
+
+    @property
+    def started(self) -> bool: ...
+    async def read_body(self) -> bytes: ...
+    async def start(self, status: int, headers: dict[str, str]) -> None: ...
+    async def write(self, data: bytes) -> None: ...
+    async def end(self) -> None: ...
+    async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None: ...
+    def error_event(self, error: GatewayError) -> bytes: ...
+    def hang_up_cancels(self) -> HangUp: ...
+
+
+class HangUp(Protocol):
+    """Inside this context the client's hang-up cancels what is awaited and comes out as `ClientGone`."""
+
+    async def __aenter__(self) -> None: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> bool | None: ...
+
+
+class Trip:
+    """What is known of one call while it is under way, for its answer's headers and its line in the log."""
+
+    __slots__ = ("accepted_ns", "call", "caller", "code", "door", "headers", "outcome", "settled", "uuid")
+
+    def __init__(self, door: Door, accepted_ns: int) -> None:
+        self.door = door
+        self.accepted_ns = accepted_ns
+        self.uuid = uuid7(accepted_ns // 1_000_000)
+        self.headers = {"x-request-id": str(self.uuid)}
+        self.caller: Caller | None = None
+        self.call: Call | None = None
+        self.settled: Outcome | None = None
+        self.outcome = "failed"
+        self.code: str | None = None
+
+    @property
+    def call_id(self) -> str:
+        return self.headers["x-request-id"]
+
+    @property
+    def caller_known(self) -> Caller:
+        if self.caller is None:
+            raise RuntimeError("a call is admitted only after its caller is known")
+        return self.caller
+
+    def facts(self) -> dict[str, object]:
+        """For the log: ids and counts, never a prompt, a completion or a secret."""
+        facts: dict[str, object] = {"call_id": self.call_id, "endpoint": self.door.endpoint.name, "code": self.code}
+        if self.caller is not None:
+            facts |= {"account_id": self.caller.account_id, "key_id": self.caller.key_id}
+        if self.call is not None:
+            facts["model"] = self.call.price.model
+        if self.settled is not None:
+            usage = self.settled.usage
+            facts |= {"input_tokens": usage.input_tokens, "cached_input_tokens": usage.cached_input_tokens}
+            facts |= {"output_tokens": usage.output_tokens, "estimated": self.settled.estimated_reason}
+        return facts

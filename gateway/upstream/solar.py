@@ -1,0 +1,127 @@
+"""One request to Solar, one answer: the pool of keys, deadlines, and retries of what was never sent.
+
+Units: seconds. Works over any `httpx.AsyncBaseTransport`.
+Errors: `UpstreamUnavailable` where no answer came; `UpstreamInterrupted` where one broke off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from gateway.errors import UpstreamInterrupted, UpstreamUnavailable
+
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class UpstreamAnswer:
+    """A status, headers, and a body that is read once. `close` gives the connection back, or cuts it where there is more."""
+
+    def __init__(self, response: httpx.Response, *, idle_timeout_s: float, attempts: int) -> None:
+        self._response = response
+        self._idle_timeout_s = idle_timeout_s
+        self.status = response.status_code
+        self.headers = response.headers
+        self.attempts = attempts
+
+    @property
+    def is_event_stream(self) -> bool:
+        return str(self.headers.get("content-type", "")).startswith("text/event-stream")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `UpstreamInterrupted` where it breaks off or falls silent for too long."""
+        stream = self._response.stream
+        if not isinstance(stream, httpx.AsyncByteStream):
+            raise TypeError("the transport must answer with an asynchronous stream")
+        parts = stream.__aiter__()
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_timeout_s):
+                    part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            except (httpx.TransportError, TimeoutError, OSError) as error:
+                raise UpstreamInterrupted from error
+            yield part
+
+    async def close(self) -> None:
+        with suppress(httpx.TransportError, OSError):
+            await self._response.aclose()
+
+
+class Solar:
+    """Upstage's API behind a pool of our keys."""
+
+    def __init__(
+        self,
+        transport: httpx.AsyncBaseTransport,
+        base_url: str,
+        keys: Sequence[str],
+        *,
+        connect_timeout_s: float,
+        first_byte_timeout_s: float,
+        idle_timeout_s: float,
+        connect_attempts: int,
+    ) -> None:
+        self._transport = transport
+        self._base_url = base_url.rstrip("/")
+        self._urls: dict[str, httpx.URL] = {}
+        self._keys = itertools.cycle(keys or ("",))
+        self._timeouts = {
+            "connect": connect_timeout_s,
+            "read": None,
+            "write": idle_timeout_s,
+            "pool": connect_timeout_s,
+        }
+        self._first_byte_timeout_s = first_byte_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._retrying = AsyncRetrying(
+            retry=retry_if_exception_type(_NEVER_SENT),
+            stop=stop_after_attempt(max(1, connect_attempts - 1)),
+            wait=wait_random_exponential(multiplier=0.05, max=1),
+            reraise=True,
+        )
+
+    async def send(self, path: str, body: bytes) -> UpstreamAnswer:
+        """POST a JSON body; returns when the answer's headers are there."""
+        request = self._request(path, body)
+        attempts = 1
+        try:
+            async with asyncio.timeout(self._first_byte_timeout_s):
+                try:
+                    response = await self._transport.handle_async_request(request)
+                except _NEVER_SENT:
+                    async for attempt in self._retrying:
+                        with attempt:
+                            attempts += 1
+                            response = await self._transport.handle_async_request(self._request(path, body))
+        except TimeoutError:
+            raise UpstreamUnavailable("The model did not answer in time.", status=504) from None
+        except _NEVER_SENT:
+            raise UpstreamUnavailable("The model cannot be reached.", status=503) from None
+        except (httpx.TransportError, OSError):
+            raise UpstreamUnavailable("The connection to the model broke.", status=502) from None
+        return UpstreamAnswer(response, idle_timeout_s=self._idle_timeout_s, attempts=attempts)
+
+    def _request(self, path: str, body: bytes) -> httpx.Request:
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = httpx.URL(self._base_url + path)
+        headers = [
+            (b"host", url.netloc),
+            (b"authorization", b"Bearer " + next(self._keys).encode("ascii")),
+            (b"content-type", b"application/json"),
+            (b"accept", b"application/json, text/event-stream"),
+            (b"accept-encoding", b"identity"),
+            (b"content-length", b"%d" % len(body)),
+        ]
+        stream = httpx.ByteStream(body)
+        return httpx.Request("POST", url, headers=headers, stream=stream, extensions={"timeout": self._timeouts})
+
+    async def close(self) -> None:
+        await self._transport.aclose()

@@ -1,0 +1,49 @@
+"""Server-sent events, split at their boundaries and otherwise untouched. Pure.
+
+Units: bytes. An event ends at an empty line (LF, CRLF or CR LF mixed; WHATWG HTML, "Server-sent events", 2024). What was split joins
+to what came in, whatever the chunking. Errors: `EventTooLarge`.
+"""
+
+from __future__ import annotations
+
+import re
+
+_BOUNDARY = re.compile(rb"\r?\n\r?\n")
+DONE = b"[DONE]"
+
+
+class EventTooLarge(ValueError):
+    """An event is larger than the gateway holds in memory."""
+
+
+class EventSplitter:
+    """Feed chunks, get complete events (each with its empty line)."""
+
+    def __init__(self, event_max_bytes: int) -> None:
+        self._event_max_bytes = event_max_bytes
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        data = self._rest + chunk if self._rest else chunk
+        events, start = [], 0
+        # Only what is new, and three bytes before it, can complete a boundary.
+        look_from = max(0, len(self._rest) - 3)
+        for boundary in _BOUNDARY.finditer(data, look_from):
+            events.append(data[start : boundary.end()])
+            start = boundary.end()
+        self._rest = data[start:]
+        if len(self._rest) > self._event_max_bytes:
+            raise EventTooLarge(f"an event is larger than {self._event_max_bytes} bytes")
+        return events
+
+    def rest(self) -> bytes:
+        """What came after the last boundary."""
+        return self._rest
+
+
+def payload_of(event: bytes) -> bytes:
+    """The data of an event (its `data:` lines, joined); empty for a comment."""
+    if event.startswith(b"data:") and event.count(b"\n") <= 2:
+        return event[5:].strip()
+    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
+    return b"\n".join(lines)

@@ -1,0 +1,55 @@
+"""One worker: serves calls from a listening socket that it was handed, until SIGTERM.
+
+Run by the supervisor as `python -m gateway.worker --fd N`; says `ready` on stdout once it serves. On SIGTERM it stops taking calls,
+finishes the running ones within the grace time, and exits 0. Ends with its supervisor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import socket
+
+import uvicorn
+import uvloop
+
+from gateway.app import http_app, open_house
+from gateway.lifeline import end_with_parent
+from gateway.logs import set_up_logs
+from gateway.server import Server, announce_ready
+from gateway.settings import Settings, read_settings
+
+
+async def serve(settings: Settings, fd: int) -> None:
+    """Serve until told to stop."""
+    async with open_house(settings) as house:
+        config = uvicorn.Config(
+            http_app(house),
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=int(settings.shutdown_grace_s),
+        )
+        server = Server(config, announce_ready)
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, server.stop)
+        await server.serve(sockets=[socket.socket(fileno=fd)])
+
+
+def main() -> None:
+    end_with_parent()
+    parser = argparse.ArgumentParser(prog="python -m gateway.worker")
+    parser.add_argument("--fd", type=int, required=True)
+    set_up_logs("worker")
+    uvloop.run(serve(read_settings(), parser.parse_args().fd))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""`with meter() as m:` counts what the calls begun inside it used and cost; nested meters count too.
+
+A call belongs to the meters that were open where it began, and is counted there even if it ends later or elsewhere.
+asyncio tasks inherit open meters by themselves. A new thread does not: hand it `m.wrap(function)`.
+A call counts as soon as it is answered; its tokens and cost follow when they are told. What was never told (a stream
+left early, an answer without a price) is not guessed: it stands in `unmeasured_calls`.
+Units: tokens; cost is Decimal, exact. Raises ValueError where costs of two currencies would have to be added.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from functools import wraps
+from types import MappingProxyType
+from typing import ParamSpec, TypeVar
+
+from .replies import Usage
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What some calls came to."""
+
+    calls: int = 0
+    unmeasured_calls: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    cost_by_currency: Mapping[str, Decimal] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def cost(self) -> Decimal:
+        if len(self.cost_by_currency) > 1:
+            raise ValueError(f"costs in {' and '.join(self.cost_by_currency)} do not add up: read cost_by_currency")
+        return sum(self.cost_by_currency.values(), Decimal(0))
+
+    @property
+    def currency(self) -> str | None:
+        return next(iter(self.cost_by_currency)) if len(self.cost_by_currency) == 1 else None
+
+
+class Meter:
+    """Counts calls, tokens and money; safe to read and to feed from many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_model: dict[str, Sums] = {}
+
+    @property
+    def by_model(self) -> dict[str, Sums]:
+        """The sums of each model, by the name it was asked for under."""
+        with self._lock:
+            return dict(self._by_model)
+
+    @property
+    def total(self) -> Sums:
+        """All sums of one instant."""
+        total = Sums()
+        for sums in self.by_model.values():
+            total = _added(total, sums)
+        return total
+
+    @property
+    def calls(self) -> int:
+        return self.total.calls
+
+    @property
+    def unmeasured_calls(self) -> int:
+        return self.total.unmeasured_calls
+
+    @property
+    def input_tokens(self) -> int:
+        return self.total.input_tokens
+
+    @property
+    def cached_input_tokens(self) -> int:
+        return self.total.cached_input_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        return self.total.output_tokens
+
+    @property
+    def cost(self) -> Decimal:
+        return self.total.cost
+
+    @property
+    def currency(self) -> str | None:
+        return self.total.currency
+
+    def wrap(self, function: Callable[_P, _R]) -> Callable[_P, _R]:
+        """The function, counted by this meter in whichever thread it runs."""
+
+        @wraps(function)
+        def counted(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+            with _opened(self):
+                return function(*args, **kwargs)
+
+        return counted
+
+    def add(self, model: str, sums: Sums) -> None:
+        with self._lock:
+            self._by_model[model] = _added(self._by_model.get(model, Sums()), sums)
+
+    def __repr__(self) -> str:
+        return f"Meter({self.total})"
+
+
+_open_meters: ContextVar[tuple[Meter, ...]] = ContextVar("solar_sdk_open_meters", default=())
+
+
+@contextmanager
+def meter() -> Iterator[Meter]:
+    """Opens a meter for the calls begun inside the `with` block."""
+    with _opened(Meter()) as opened:
+        yield opened
+
+
+@contextmanager
+def _opened(new: Meter) -> Iterator[Meter]:
+    already = _open_meters.get()
+    token = _open_meters.set(already if new in already else (*already, new))
+    try:
+        yield new
+    finally:
+        _open_meters.reset(token)
+
+
+class Tally:
+    """One call on the meters that were open where it began."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._meters = _open_meters.get()
+
+    def answered(self) -> None:
+        self._add(Sums(calls=1, unmeasured_calls=1))
+
+    def told(self, usage: Usage | None, cost: Decimal | None, currency: str | None) -> None:
+        spent = {} if cost is None else {currency or "": cost}
+        tokens = usage or Usage()
+        self._add(
+            Sums(
+                unmeasured_calls=0 if usage is None or cost is None else -1,
+                input_tokens=tokens.input_tokens,
+                cached_input_tokens=tokens.cached_input_tokens,
+                output_tokens=tokens.output_tokens,
+                cost_by_currency=MappingProxyType(spent),
+            )
+        )
+
+    def _add(self, sums: Sums) -> None:
+        for open_meter in self._meters:
+            open_meter.add(self._model, sums)
+
+
+def _added(one: Sums, other: Sums) -> Sums:
+    money = dict(one.cost_by_currency)
+    for currency, cost in other.cost_by_currency.items():
+        money[currency] = money.get(currency, Decimal(0)) + cost
+    return replace(
+        one,
+        calls=one.calls + other.calls,
+        unmeasured_calls=one.unmeasured_calls + other.unmeasured_calls,
+        input_tokens=one.input_tokens + other.input_tokens,
+        cached_input_tokens=one.cached_input_tokens + other.cached_input_tokens,
+        output_tokens=one.output_tokens + other.output_tokens,
+        cost_by_currency=MappingProxyType(money),
+    )
