@@ -155,7 +155,7 @@ async def _seal_month(
 
 async def _over_at(session: Session, month: Month) -> datetime:
     """When the month is over in every account's zone. In UTC, because adding to a local time would add hours of the clock."""
-    return max(month.bounds(zone)[1].astimezone(UTC) for zone in {"UTC", *await zones(session)})
+    return max(month.bounds(zone)[1].astimezone(UTC) for zone in await zones(session) or {"UTC"})
 
 
 async def _check_order(session: Session, month: Month, closed: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import IO
 
 from gateway.app import open_house
 from gateway.metrics import exposition
@@ -24,6 +25,8 @@ class Stack:
     port: int = 8080
     workers: int = 1
     jobs: bool = True
+    log: IO[bytes] | None = None
+    """Where the children's logs go; stderr if not given."""
 
 
 async def run_stack(
@@ -44,6 +47,7 @@ async def run_stack(
             shutdown_grace_s=settings.shutdown_grace_s,
             stores_answer=house.stores_answer,
             exposition=exposition,
+            log=stack.log,
         )
         host, port = supervisor.address
         shown = f"[{host}]" if ":" in host else host

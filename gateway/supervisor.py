@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from typing import IO
 
 import structlog
 import uvicorn
@@ -34,11 +35,14 @@ _STEADY_S = 30.0
 class _Child:
     """One process, and those that came before it in its place."""
 
-    def __init__(self, name: str, argv: list[str], fds: tuple[int, ...], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, name: str, argv: list[str], fds: tuple[int, ...], environment: Mapping[str, str], log: IO[bytes] | None
+    ) -> None:
         self.name = name
         self._argv = argv
         self._fds = fds
         self._environment = environment
+        self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
 
@@ -61,6 +65,7 @@ class _Child:
             *self._argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
+            stderr=self._log,
             pass_fds=self._fds,
             env=dict(self._environment),
             start_new_session=True,  # Ctrl-C is for the supervisor, which ends its children in order
@@ -101,6 +106,7 @@ class Supervisor:
         shutdown_grace_s: float,
         stores_answer: Callable[[], Awaitable[bool]],
         exposition: Callable[[str], bytes],
+        log: IO[bytes] | None = None,
     ) -> None:
         self._listening = _listen(host, port)
         self._metrics_dir = tempfile.TemporaryDirectory(prefix="solar-metrics-")
@@ -108,9 +114,10 @@ class Supervisor:
         fd = self._listening.fileno()
         python = [sys.executable, "-m"]
         self._workers = [
-            _Child(f"worker {n}", [*python, "gateway.worker", "--fd", str(fd)], (fd,), shared) for n in range(workers)
+            _Child(f"worker {n}", [*python, "gateway.worker", "--fd", str(fd)], (fd,), shared, log)
+            for n in range(workers)
         ]
-        self._jobs = [_Child("jobs", [*python, "gateway.work"], (), shared)] if jobs else []
+        self._jobs = [_Child("jobs", [*python, "gateway.work"], (), shared, log)] if jobs else []
         self._ops = Server(
             uvicorn.Config(
                 ops_app(self._is_ready, lambda: exposition(self._metrics_dir.name)),

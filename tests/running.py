@@ -126,8 +126,7 @@ class Gateway:
         records: list[dict[str, Any]] = []
         while True:
             page = httpx.get(f"{base}/_sim/truth", params={"after": after, "limit": 1000}, trust_env=False).json()
-            rows = page["records"] if isinstance(page, dict) else page
-            if not rows:
+            records += page["data"]
+            if page["next"] is None:
                 return records
-            records += rows
-            after = rows[-1]["seq"]
+            after = page["next"]

@@ -35,7 +35,7 @@ from .errors import (
 from .metering import Meter, Sums, meter
 from .replies import Embeddings, Reply, ToolCall, Usage
 from .streams import AsyncChatStream, ChatStream
-from .views import Account, Invoice, InvoiceLine, Limits, Model, Page, Share, UsageReport, UsageRow
+from .views import Account, Invoice, InvoiceLine, Limits, Model, MonthToDate, Page, Share, UsageReport, UsageRow
 
 __all__ = [
     "Account",
@@ -56,6 +56,7 @@ __all__ = [
     "MalformedAnswerError",
     "Meter",
     "Model",
+    "MonthToDate",
     "NotFoundError",
     "Page",
     "PermissionDeniedError",

@@ -96,13 +96,13 @@ class AsyncSolar:
         """Tier, discount, limits, grant tokens left, month to date."""
         return await self._whole(operations.account())
 
-    async def invoices(self, *, cursor: str | None = None) -> Page[Invoice]:
-        """The account's invoices, one page."""
-        return await self._whole(operations.invoices(cursor))
+    async def invoices(self, *, month: str | None = None, after: str | None = None) -> Page[Invoice]:
+        """The account's invoices, of one month ("2026-10") or all; one page, the next behind `after=page.next`."""
+        return await self._whole(operations.invoices(month, after))
 
-    async def shares(self, *, cursor: str | None = None) -> Page[Share]:
-        """The account's revenue shares, one page."""
-        return await self._whole(operations.shares(cursor))
+    async def shares(self, *, month: str | None = None, after: str | None = None) -> Page[Share]:
+        """The account's revenue shares, of one month or all; one page, the next behind `after=page.next`."""
+        return await self._whole(operations.shares(month, after))
 
     async def aclose(self) -> None:
         """Closes the connections (those of an `httpx_client` of your own stay open)."""

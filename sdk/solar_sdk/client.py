@@ -109,13 +109,13 @@ class Solar:
         """Tier, discount, limits, grant tokens left, month to date."""
         return self._whole(operations.account())
 
-    def invoices(self, *, cursor: str | None = None) -> Page[Invoice]:
-        """The account's invoices, one page."""
-        return self._whole(operations.invoices(cursor))
+    def invoices(self, *, month: str | None = None, after: str | None = None) -> Page[Invoice]:
+        """The account's invoices, of one month ("2026-10") or all; one page, the next behind `after=page.next`."""
+        return self._whole(operations.invoices(month, after))
 
-    def shares(self, *, cursor: str | None = None) -> Page[Share]:
-        """The account's revenue shares, one page."""
-        return self._whole(operations.shares(cursor))
+    def shares(self, *, month: str | None = None, after: str | None = None) -> Page[Share]:
+        """The account's revenue shares, of one month or all; one page, the next behind `after=page.next`."""
+        return self._whole(operations.shares(month, after))
 
     def close(self) -> None:
         """Closes the connections (those of an `httpx_client` of your own stay open)."""

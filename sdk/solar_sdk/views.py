@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Page(Generic[_T]):
-    """One page of a list. `next` is the cursor of the page after it, or None; iterating gives the items."""
+    """One page of a list. `next` is what to give as `after` for the page behind it, or None."""
 
     data: tuple[_T, ...]
     next: str | None
@@ -74,6 +74,15 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class MonthToDate:
+    """What the running month has cost so far; `held` is set aside for calls still under way."""
+
+    cost: Decimal
+    held: Decimal | None
+    currency: str
+
+
+@dataclass(frozen=True)
 class Account:
     id: str
     name: str
@@ -88,7 +97,7 @@ class Account:
     tier: str | None
     discount: Decimal | None
     grant_tokens_left: int | None
-    month_to_date: UsageRow | None
+    month_to_date: MonthToDate | None
     raw: Json = field(repr=False, compare=False)
 
 
@@ -192,8 +201,16 @@ def from_wire_account(answer: Json, _headers: Mapping[str, str]) -> Account:
         tier=wire.optional_text(answer, "tier"),
         discount=wire.optional_decimal(answer, "discount"),
         grant_tokens_left=wire.optional_count(answer, "grant_tokens_left"),
-        month_to_date=None if month_to_date is None else from_wire_usage_row(month_to_date),
+        month_to_date=None if month_to_date is None else _from_wire_month_to_date(month_to_date),
         raw=answer,
+    )
+
+
+def _from_wire_month_to_date(month: Json) -> MonthToDate:
+    return MonthToDate(
+        cost=wire.decimal(month, "cost"),
+        held=wire.optional_decimal(month, "held"),
+        currency=wire.text(month, "currency"),
     )
 
 

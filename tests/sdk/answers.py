@@ -80,7 +80,7 @@ ACCOUNT = {
     "tier": "1B",
     "discount": "0.20",
     "grant_tokens_left": 99,
-    "month_to_date": TOTAL,
+    "month_to_date": {"cost": "12.340000000", "held": "0.000000000", "currency": "USD"},
     "added_later": True,
 }
 INVOICE = {

@@ -33,9 +33,6 @@ def short_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
         error(502, "upstream_unavailable"),
         whole(b"<html>bad gateway</html>", 504),
         error(400, "x", {"x-should-retry": "true"}),
-        Act((Fault.RESET,)),
-        Act((Fault.CUT,)),
-        Act((b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", Fault.CUT)),
     ],
     ids=lambda act: repr(act.moves[0])[:32],
 )
@@ -44,6 +41,30 @@ def test_a_passing_failure_is_tried_again_under_the_same_key(server: TrueServer,
     assert str(client.chat("?")) == "안녕하세요!"
     keys = {request.headers["idempotency-key"] for request in server.requests}
     assert (len(server.requests), len(keys)) == (3, 1)
+
+
+LOST_ANSWERS = [
+    Act((Fault.RESET,)),
+    Act((Fault.CUT,)),
+    Act((b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{", Fault.CUT)),
+]
+
+
+@pytest.mark.parametrize("loss", LOST_ANSWERS, ids=["reset", "cut", "half"])
+def test_a_call_whose_answer_was_lost_may_have_been_charged_and_is_not_sent_again(
+    server: TrueServer, client: Solar, loss: Act
+) -> None:
+    server.play(loss, whole(completion()))
+    with pytest.raises(solar_sdk.TransportError):
+        client.chat("?")
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("loss", LOST_ANSWERS, ids=["reset", "cut", "half"])
+def test_reading_costs_nothing_and_is_tried_again(server: TrueServer, client: Solar, loss: Act) -> None:
+    server.play(loss, loss, whole({"object": "list", "data": []}))
+    assert len(client.models()) == 0
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -67,7 +88,7 @@ def test_what_would_be_refused_or_paid_again_is_not_sent_again(server: TrueServe
 
 
 async def test_the_async_client_retries_under_the_same_key(server: TrueServer, async_client: AsyncSolar) -> None:
-    server.play(error(503, "upstream_unavailable"), Act((Fault.RESET,)), whole(completion()))
+    server.play(error(503, "upstream_unavailable"), error(500, "x"), whole(completion()))
     assert str(await async_client.chat("?")) == "안녕하세요!"
     assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
 
@@ -104,14 +125,14 @@ def test_a_wait_beyond_the_deadline_is_not_begun(server: TrueServer, client: Sol
 
 
 def test_a_stream_is_begun_again_only_while_nothing_of_it_was_handed_out(server: TrueServer, client: Solar) -> None:
-    server.play(error(503, "x"), stream([], Fault.RESET), stream([]), stream(TALE[:2], Fault.CUT))
+    server.play(error(503, "x"), error(500, "x"), stream(TALE[:2], Fault.CUT))
     with Solar(KEY, server.base_url, max_retries=3) as patient:
         pieces = patient.chat("?", stream=True)
-    assert len(server.requests) == 4
+    assert len(server.requests) == 3
     assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
     with pytest.raises(solar_sdk.StreamInterruptedError):
         list(pieces)
-    assert len(server.requests) == 4
+    assert len(server.requests) == 3
 
 
 def test_a_refused_connection_is_a_transport_error() -> None:

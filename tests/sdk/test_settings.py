@@ -37,7 +37,7 @@ def test_the_public_names_are_exactly_these() -> None:
         "Account", "AsyncChatStream", "AsyncSolar", "AuthenticationError", "BudgetExceededError", "ChatOptions",
         "ChatStream", "ConfigurationError", "DeadlineExceededError", "Embeddings", "IdempotencyConflictError",
         "InvalidRequestError", "Invoice", "InvoiceLine", "Limits", "MalformedAnswerError", "Meter", "Model",
-        "NotFoundError", "Page", "PermissionDeniedError", "RateLimitError", "Reply", "RequestTooLargeError",
+        "MonthToDate", "NotFoundError", "Page", "PermissionDeniedError", "RateLimitError", "Reply", "RequestTooLargeError",
         "ServerError", "Share", "Solar", "SolarError", "StreamInterruptedError", "Sums", "ToolCall", "TransportError",
         "UpstreamError", "Usage", "UsageReport", "UsageRow", "achat", "chat", "configure", "meter",
     ]  # fmt: skip

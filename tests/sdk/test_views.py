@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 import solar_sdk
-from solar_sdk import AsyncSolar, Limits, Solar
+from solar_sdk import AsyncSolar, Limits, MonthToDate, Solar
 
 from .answers import ACCOUNT, INVOICE, ROW, SHARE, TOTAL, page
 from .true_server import TrueServer, whole
@@ -32,8 +32,7 @@ def test_an_account_shows_tier_discount_limits_and_month(server: TrueServer, cli
     account = client.account()
     assert (account.name, account.discount, account.grant_tokens_left) == ("한빛출판", Decimal("0.20"), 99)
     assert account.limits == Limits(requests_per_minute=60, tokens_per_minute=None, concurrency=4)
-    assert account.month_to_date is not None
-    assert account.month_to_date.calls == 2
+    assert account.month_to_date == MonthToDate(Decimal("12.34"), Decimal(0), "USD")
     assert account.raw["added_later"] is True
 
 
@@ -44,8 +43,8 @@ def test_invoices_come_with_exact_money_and_their_next_page(server: TrueServer, 
     assert (invoice.subtotal, invoice.tax, invoice.total) == (Decimal("0.24"), Decimal("0.02"), Decimal("0.26"))
     assert invoice.lines[0].exact_amount == Decimal("0.2400000")
     assert invoice.issued_at == datetime(2026, 11, 1, 2, tzinfo=UTC)
-    assert len(client.invoices(cursor=invoices.next)) == 0
-    assert server.requests[1].target == "/v1/invoices?cursor=c2"
+    assert len(client.invoices(month="2026-10", after=invoices.next)) == 0
+    assert server.requests[1].target == "/v1/invoices?month=2026-10&after=c2"
 
 
 def test_shares_and_models_come_as_pages(server: TrueServer, client: Solar) -> None:

@@ -108,7 +108,7 @@ class Call(Generic[_T]):
         return self.known(error, response)
 
     def failure(self, error: httpx.HTTPError | TimeoutError, response: httpx.Response | None = None) -> SolarError:
-        """The error of an attempt that got no whole answer. It may be retried: the key makes that safe."""
+        """The error of an attempt that got no whole answer. Once sent, a POST may have been served and charged."""
         call_id = None if response is None else response.headers.get("x-request-id")
         waited_out = isinstance(error, TimeoutError | httpx.TimeoutException)
         if self.deadline.passed() or (waited_out and not isinstance(error, httpx.ConnectTimeout)):
@@ -119,17 +119,23 @@ class Call(Generic[_T]):
                 code="connection_failed",
                 retryable=True,
             )
-        retryable = not isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.DecodingError)
+        ours = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError | httpx.DecodingError)
         return TransportError(
             f"The connection broke before the answer was whole: {self._told_by(error)}.",
             code="connection_broken",
             call_id=call_id,
-            retryable=retryable,
+            retryable=not ours and self._free_to_repeat,
         )
 
+    @property
+    def _free_to_repeat(self) -> bool:
+        """Reading costs nothing. A POST whose answer was lost is repeated only once gateways remember Idempotency-Keys."""
+        return self._operation.method == "GET"
+
     def cut_before_first_byte(self, response: httpx.Response) -> SolarError:
-        """The error of a stream that ended before it began: nothing was handed out, so it may be begun again."""
-        error = TransportError("The stream ended before its first byte.", code="connection_broken", retryable=True)
+        """The error of a stream that ended before it began: nothing was handed out, but it may have been charged."""
+        text = "The stream ended before its first byte."
+        error = TransportError(text, code="connection_broken", retryable=self._free_to_repeat)
         return self.known(error, response)
 
     def interrupted(self, error: TransportError) -> SolarError:

@@ -119,8 +119,7 @@ def models() -> Operation[views.Page[views.Model]]:
 
 
 def usage(from_: date | str | None, to: date | str | None, group_by: UsageGroup | None) -> Operation[views.UsageReport]:
-    asked = {"from": from_, "to": to, "group_by": group_by}
-    query = {name: str(value) for name, value in asked.items() if value is not None}
+    query = _asked(**{"from": from_}, to=to, group_by=group_by)
     return Operation("GET", "/usage", views.from_wire_usage_report, query=query)
 
 
@@ -128,12 +127,12 @@ def account() -> Operation[views.Account]:
     return Operation("GET", "/account", views.from_wire_account)
 
 
-def invoices(cursor: str | None) -> Operation[views.Page[views.Invoice]]:
-    return Operation("GET", "/invoices", views.from_wire_invoices, query=_page_query(cursor))
+def invoices(month: str | None, after: str | None) -> Operation[views.Page[views.Invoice]]:
+    return Operation("GET", "/invoices", views.from_wire_invoices, query=_asked(month=month, after=after))
 
 
-def shares(cursor: str | None) -> Operation[views.Page[views.Share]]:
-    return Operation("GET", "/shares", views.from_wire_shares, query=_page_query(cursor))
+def shares(month: str | None, after: str | None) -> Operation[views.Page[views.Share]]:
+    return Operation("GET", "/shares", views.from_wire_shares, query=_asked(month=month, after=after))
 
 
 def to_wire_body(body: Mapping[str, Any]) -> bytes:
@@ -145,5 +144,5 @@ def to_wire_body(body: Mapping[str, Any]) -> bytes:
         ) from None
 
 
-def _page_query(cursor: str | None) -> dict[str, str]:
-    return {} if cursor is None else {"cursor": cursor}
+def _asked(**query: object) -> dict[str, str]:
+    return {name: str(value) for name, value in query.items() if value is not None}
