@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from sqlalchemy import JSON, DateTime, Numeric
+from sqlalchemy import JSON, DateTime, Numeric, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+
+StorageError = SQLAlchemyError
+"""Whatever Postgres or the way to it raises."""
 
 INSTANT = DateTime(timezone=True)
 MONEY = Numeric(asdecimal=True)
@@ -22,7 +26,7 @@ Sessions: TypeAlias = async_sessionmaker[AsyncSession]
 
 
 def open_engine(
-    url: str, *, connections_max: int = 10, connect_timeout_s: float = 5.0, statement_timeout_s: float = 60.0
+    url: str, *, connections_max: int = 10, connect_timeout_s: int = 5, statement_timeout_s: int = 60
 ) -> AsyncEngine:
     """An engine whose every wait is bounded. `url` is `postgresql+asyncpg://…` (a plain `postgresql://` is accepted)."""
     if url.startswith(("postgresql://", "postgres://")):
@@ -46,3 +50,13 @@ def open_engine(
 def sessions_of(engine: AsyncEngine) -> Sessions:
     """A maker of sessions: one session is one transaction."""
     return async_sessionmaker(engine, expire_on_commit=False)
+
+
+async def answers(sessions: Sessions) -> bool:
+    """Does the database answer?"""
+    try:
+        async with sessions() as session:
+            await session.execute(text("SELECT 1"))
+    except (StorageError, OSError):
+        return False
+    return True

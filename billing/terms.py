@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
 from billing.accounts.tables import Account
 from billing.club.store import contributions_of, grants_of
 from billing.club.tiers import Tier, tier_changes
+from billing.database import Session
 from billing.fx import newest_rate
 from billing.ledger.read import RunningTotal, grant_use, totals_of
 from billing.money import add, nano_usd_up
@@ -71,7 +70,7 @@ def _sum(totals: Iterable[RunningTotal]) -> RunningTotal:
     return RunningTotal(add(total.cost for total in listed), sum(total.entries for total in listed))
 
 
-async def load_terms(session: AsyncSession, account_id: str, now: datetime) -> Terms | None:
+async def load_terms(session: Session, account_id: str, now: datetime) -> Terms | None:
     """The terms of an account, or None where there is no such account."""
     account = await session.get(Account, account_id)
     if account is None:
@@ -85,7 +84,7 @@ async def load_terms(session: AsyncSession, account_id: str, now: datetime) -> T
     return Terms(account, tier_changes(accepted), usd_per_unit)
 
 
-async def load_counters(session: AsyncSession, account_id: str) -> Counters | None:
+async def load_counters(session: Session, account_id: str) -> Counters | None:
     """The counters of an account as of one snapshot of the database."""
     await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     account = await session.get(Account, account_id)

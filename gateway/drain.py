@@ -12,19 +12,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from billing.database import Sessions
+from billing.ids import instant_of
 from billing.ledger.journal import Settled, append
 from billing.ledger.read import RunningTotal, totals_of
-from billing.ledger.record import UsageRecord, from_wire_record
+from billing.ledger.record import UsageRecord, from_wire_prices, from_wire_record
 from billing.money import add, nano_usd_up
-from billing.usage import GRANT_ORDER
+from billing.periods import Month
+from billing.usage import GRANT_ORDER, Usage
 from gateway.admission.batch import StoreUnavailable, Ticker, stream_key
 from gateway.call import PREPAID_SCOPE
 from gateway.clock import Clock
@@ -110,8 +113,14 @@ class Drain:
             return 0
         messages = [m for m in [await self._from_wire_message(key, *entry) for entry in entries] if m is not None]
         if messages:
-            async with self._sessions.begin() as session:
-                await append(session, [message.settled for message in messages], self._clock.now())
+            try:
+                await self._append(messages)
+            except DBAPIError as error:
+                if not _refuses_the_data(error):
+                    raise
+                fields_of = dict(entries)
+                messages = await self._append_one_by_one(key, messages, fields_of)
+        if messages:
             totals = await self._totals({m.account_id for m in messages}, {m.settled.record.key_id for m in messages})
             done = [(m.id.decode(), m.account_id, m.nano_usd, m.scopes) for m in messages]
             await self._ticker.ask(shard, ("D", done, totals))
@@ -119,19 +128,41 @@ class Drain:
         DRAIN_LAG_RECORDS.set(await self._redis.xlen(key))
         return len(entries)
 
+    async def _append(self, messages: Sequence[_Message]) -> None:
+        async with self._sessions.begin() as session:
+            await append(session, [message.settled for message in messages], self._clock.now())
+
+    async def _append_one_by_one(
+        self, key: str, messages: Sequence[_Message], fields_of: dict[bytes, dict[bytes, bytes]]
+    ) -> list[_Message]:
+        """Postgres cannot take one of these: find it, and let the others through."""
+        appended = []
+        for message in messages:
+            try:
+                await self._append([message])
+                appended.append(message)
+            except DBAPIError as error:
+                if not _refuses_the_data(error):
+                    raise
+                await self._set_aside(key, message.id, fields_of[message.id], error)
+        return appended
+
     async def _from_wire_message(self, key: str, message_id: bytes, fields: dict[bytes, bytes]) -> _Message | None:
         try:
-            record: UsageRecord = from_wire_record(fields[b"r"])
+            record = _checked(from_wire_record(fields[b"r"]))
             taken: list[tuple[str, int, int]] = _unpack(fields[b"g"], type=list[tuple[str, int, int]])
             scopes = _unpack(fields[b"m"], type=tuple[str, ...])
             grants = tuple((grant, GRANT_ORDER[kind - 1], tokens) for grant, kind, tokens in taken)
             return _Message(message_id, fields[b"a"].decode(), int(fields[b"n"]), scopes, Settled(record, grants))
-        except (msgspec.MsgspecError, KeyError, ValueError) as error:
-            log.error("unreadable_record", stream=key, id=message_id.decode(), kind=type(error).__name__)
-            DRAIN_FAULTS.inc()
-            await self._redis.xadd(key.replace(":usage", ":unreadable"), dict(fields))  # type: ignore[arg-type]
-            await self._redis.xdel(key, message_id)
+        except (msgspec.MsgspecError, LookupError, ValueError, ArithmeticError) as error:
+            await self._set_aside(key, message_id, fields, error)
             return None
+
+    async def _set_aside(self, key: str, message_id: bytes, fields: dict[bytes, bytes], error: Exception) -> None:
+        log.error("unreadable_record", stream=key, id=message_id.decode(), kind=type(error).__name__)
+        DRAIN_FAULTS.inc()
+        await self._redis.xadd(key.replace(":usage", ":unreadable"), dict(fields))  # type: ignore[arg-type]
+        await self._redis.xdel(key, message_id)
 
     async def _totals(self, accounts: set[str], keys: set[str]) -> list[tuple[str, str, int, int]]:
         """What the ledger says now of the counters that this batch moved."""
@@ -155,7 +186,7 @@ class Drain:
                 if reply[1]:
                     SWEPT_HOLDS.inc(reply[1])
                     log.warning("swept_holds", shard=shard, count=reply[1])
-        except StoreUnavailable:
+        except (RedisError, StoreUnavailable):
             DRAIN_FAULTS.inc()
 
 
@@ -171,6 +202,18 @@ async def flushed(redis: Redis, shards: int, *, wait_s: float) -> bool:
     except (TimeoutError, RedisError, OSError):
         return False
     return True
+
+
+def _checked(record: UsageRecord) -> UsageRecord:
+    """A record of which every part can be read; raises what its parts raise."""
+    instant_of(record.uuid), record.accepted_at, Month.parse(record.billing_month)
+    from_wire_prices(record.prices), Usage(*record.usage), Decimal(record.discount)
+    return record
+
+
+def _refuses_the_data(error: DBAPIError) -> bool:
+    """Is it this data that Postgres cannot store (SQLSTATE classes 22 and 23), whenever it is asked?"""
+    return str(getattr(error.orig, "sqlstate", "")).startswith(("22", "23"))
 
 
 def _to_wire_total(account_id: str, scope: str, totals: Sequence[RunningTotal]) -> tuple[str, str, int, int]:

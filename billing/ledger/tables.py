@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel
 
 from billing.database import INSTANT, MONEY
@@ -78,7 +78,7 @@ class LedgerTotal(SQLModel, table=True):
     account_id: str = Field(primary_key=True)
     billing_month: str = Field(primary_key=True)
     key_id: str = Field(primary_key=True)
-    entries: int
+    entries: int = Field(sa_type=BigInteger)
     cost: Decimal = Field(sa_type=MONEY)
 
 

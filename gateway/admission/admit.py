@@ -20,11 +20,15 @@ from billing.usage import GRANT_ORDER, NOTHING, Usage
 from gateway.admission.batch import StoreUnavailable, Ticker, shard_of
 from gateway.admission.headers import to_wire_limits
 from gateway.call import PREPAID_SCOPE, Call, Caller, Hold, Outcome, Settlement
+from gateway.clock import to_ns
 from gateway.errors import BudgetExceeded, InsufficientQuota, RateLimited, ServiceUnavailable
 
 ReadCounters = Callable[[str], Awaitable[Counters | None]]
 _MS = 1_000_000
 _SYNC_ATTEMPTS = 2
+_TO_FREE_MAX = 10_000
+_FREE_BATCH = 500
+_FREE_PAUSE_S = 0.25
 
 
 class StaleCaller(Exception):
@@ -54,6 +58,8 @@ class Admission:
         self._hold_ms = int(hold_s * 1000)
         self._settle_retry_s = settle_retry_s
         self._settled_memory_ms = settled_memory_s * 1000
+        self._to_free: dict[str, int] = {}
+        self._freeing: asyncio.Task[None] | None = None
 
     async def admit(self, call: Call, prices_version: int) -> Hold:
         """Set aside what the call may cost at most, or refuse it."""
@@ -66,7 +72,11 @@ class Admission:
             *(rates, tokens, scopes, amount_nano, _orphan(call)),
         )
         for attempt in range(_SYNC_ATTEMPTS):
-            reply = await self._ask(caller.account_id, operation)
+            try:
+                reply = await self._ask(caller.account_id, operation)
+            except (ServiceUnavailable, asyncio.CancelledError):
+                self._free_later(call)  # it may have been admitted all the same
+                raise
             if reply[0] == "ok":
                 return Hold(call, amount_nano, to_wire_limits(reply[1]))
             if reply[0] == "sync" and attempt + 1 < _SYNC_ATTEMPTS:
@@ -77,6 +87,8 @@ class Admission:
                 raise StalePrices
             elif reply[0] == "no":
                 raise _refusal(reply)
+            elif reply[0] != "sync":
+                break
         raise ServiceUnavailable
 
     async def settle(self, hold: Hold, outcome: Outcome) -> Settlement:
@@ -105,12 +117,32 @@ class Admission:
         return Settlement(granted, cost(usage, granted, price.prices, price.discount))
 
     async def give_back(self, hold: Hold) -> None:
-        """Release the hold of a call that upstream never served. What cannot be told to Redis now, the sweep will do later."""
-        account_id = hold.call.caller.account_id
+        """Release the hold of a call that upstream never served. What cannot be told to Redis now is told as soon as it is back."""
+        shard = shard_of(hold.call.caller.account_id, self._shards)
         try:
-            await self._ticker.ask(shard_of(account_id, self._shards), ("F", hold.call.id.hex))
-        except StoreUnavailable:
-            return
+            await self._ticker.ask(shard, ("F", hold.call.id.hex, self._settled_memory_ms))
+        except (StoreUnavailable, asyncio.CancelledError) as error:
+            self._free_later(hold.call)
+            if isinstance(error, asyncio.CancelledError):
+                raise
+
+    def _free_later(self, call: Call) -> None:
+        """Give back, in the background, a hold that may or may not exist: a call that was never sent costs nothing."""
+        if len(self._to_free) < _TO_FREE_MAX:  # beyond it the sweep books an estimate
+            self._to_free[call.id.hex] = shard_of(call.caller.account_id, self._shards)
+        if self._freeing is None or self._freeing.done():
+            self._freeing = asyncio.ensure_future(self._free_all())
+
+    async def _free_all(self) -> None:
+        while self._to_free:
+            batch = list(self._to_free.items())[:_FREE_BATCH]
+            asked = [self._ticker.ask(shard, ("F", call_id, self._settled_memory_ms)) for call_id, shard in batch]
+            replies = await asyncio.gather(*asked, return_exceptions=True)
+            for (call_id, _), reply in zip(batch, replies, strict=True):
+                if not isinstance(reply, StoreUnavailable):
+                    self._to_free.pop(call_id, None)
+            if any(isinstance(reply, StoreUnavailable) for reply in replies):
+                await asyncio.sleep(_FREE_PAUSE_S)
 
     async def outdate(self, account_id: str, epoch: int) -> None:
         """Tell all replicas that an account changed. If Redis is away they notice within `key_cache_s` all the same."""
@@ -143,10 +175,7 @@ class Admission:
             PREPAID_SCOPE: counters.lifetime(),
         }
         money = [(scope, nano_usd_up(total.cost), total.entries) for scope, total in totals.items()]
-        grants = [
-            (g.id, int(g.from_at.timestamp() * 1000), int(g.until_at.timestamp() * 1000), g.tokens_left)
-            for g in counters.grants
-        ]
+        grants = [(g.id, to_ns(g.from_at) // _MS, to_ns(g.until_at) // _MS, g.tokens_left) for g in counters.grants]
         await self._ask(caller.account_id, ("Y", caller.account_id, counters.epoch, money, grants))
 
     async def _ask(self, account_id: str, operation: tuple[Any, ...]) -> list[Any]:

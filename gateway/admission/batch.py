@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import (
-    BusyLoadingError,
     MasterDownError,
     NoScriptError,
     OutOfMemoryError,
@@ -27,6 +26,8 @@ from redis.exceptions import (
 TICK = (Path(__file__).parent / "scripts" / "tick.lua").read_text(encoding="utf-8")
 
 Reply = list[Any]
+_AWAY = ("MISCONF", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
+"""Refusals that pass: the disk is full, a script hangs, the cluster is on the move."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Reply]).decode
 
@@ -69,13 +70,17 @@ class Ticker:
             async with asyncio.timeout(self._timeout_s):
                 replies = _decode(await self._run(stream_key(shard), [operation for operation, _ in asked]))
         except ResponseError as error:
-            # Redis answered, and refused: loading its data, read-only after a failover, out of memory; or a defect of the script.
-            away = isinstance(error, BusyLoadingError | ReadOnlyError | OutOfMemoryError | MasterDownError)
+            # Redis answered, and refused: read-only after a failover, out of memory or disk; or a defect of the script.
+            away = isinstance(error, ReadOnlyError | OutOfMemoryError | MasterDownError) or str(error).startswith(_AWAY)
             _fail(asked, StoreUnavailable(type(error).__name__) if away else error)
             return
         except (RedisError, TimeoutError, OSError) as error:
             _fail(asked, StoreUnavailable(type(error).__name__))
             return
+        except BaseException as error:
+            # Whatever else it is (this task cancelled, a reply that is none): nobody is left waiting.
+            _fail(asked, StoreUnavailable(type(error).__name__))
+            raise
         for (_, future), reply in zip(asked, replies, strict=True):
             if not future.done():
                 future.set_result(reply)
@@ -91,7 +96,8 @@ class Ticker:
             return await self._redis.evalsha(self._sha, 1, key, self._stream_max, *operations)  # type: ignore[no-any-return]
 
     async def close(self) -> None:
-        """Wait for what is under way, then leave."""
+        """Send what is queued, wait for what is under way, then leave."""
+        self._send_all()
         if self._sending:
             await asyncio.wait(self._sending, timeout=self._timeout_s)
         await self._redis.aclose()

@@ -28,7 +28,7 @@ from gateway.logs import set_up_logs
 from gateway.sandbox.processes import SandboxError
 from gateway.sandbox.world import LOCAL_MODEL, World, open_world
 from gateway.settings import SettingsError, read_settings
-from gateway.stack import Stack, run_stack
+from gateway.processes.stack import Stack, run_stack
 from solar_sdk import SolarError
 
 OUTPUT = Path("solar-demo")

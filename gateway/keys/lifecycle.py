@@ -1,6 +1,6 @@
 """A key's life: created, rotated with overlap, revoked. Each step raises the account's epoch and is in the audit log.
 
-Errors: `KeyNotFound`.
+Errors: `KeyNotFound`; `Conflict` (`key_revoked`) where a revoked key is to be rotated.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from sqlmodel import col, select
 
 from billing.accounts.store import audit, raise_epoch
 from billing.ids import new_id
+from gateway.errors import Conflict
 from gateway.keys.secret import hash_of, new_secret, prefix_of
 from gateway.keys.tables import ApiKey
 
@@ -50,6 +51,8 @@ async def rotate_key(
 ) -> tuple[ApiKey, str, int]:
     """A successor with the same terms; the old key lives on for `overlap_s` seconds."""
     old = await _locked(session, key_id)
+    if old.revoked_at is not None:
+        raise Conflict("key_revoked", f"The key {key_id} is revoked; create a new one instead.")
     same = ("name", "requests_per_minute", "tokens_per_minute", "concurrency", "monthly_cap", "scopes", "expires_at")
     values = {name: getattr(old, name) for name in same} | {"rotated_from": old.id}
     end = now + timedelta(seconds=overlap_s)

@@ -1,7 +1,7 @@
 """The table of prices as this process knows it: read at most once a second, and at once when admission says it is old.
 
 Units: `version` is the Unix millisecond at which the newest card was posted, read off its id.
-Errors: `ModelNotFound` for a model that no card in force names.
+Errors: `ModelNotFound` for a model that no card in force names; `ServiceUnavailable` where no card could be read yet.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from billing.database import Sessions
 from billing.prices import Price, RateCard, find_price, newest_first
 from billing.rate_cards import all_cards, version_of
 from gateway.call import Caller
-from gateway.errors import ModelNotFound
+from gateway.errors import ModelNotFound, ServiceUnavailable
 
 ReadCards = Callable[[], Awaitable[Sequence[RateCard]]]
 
@@ -38,7 +40,14 @@ class PriceTable:
             if time.monotonic() < self._fresh_until and not known_old:
                 return
             begun = time.monotonic()
-            cards = await self._read()
+            try:
+                cards = await self._read()
+            except ServiceUnavailable:
+                if known_old or not self._cards:
+                    raise
+                # Postgres is away: the cards known go on; admission says when one was posted since.
+                self._fresh_until = time.monotonic() + self._fresh_s
+                return
             self._cards = newest_first(cards)
             self.version = version_of(cards)
             self._fresh_until = begun + self._fresh_s
@@ -69,7 +78,10 @@ class PriceTable:
 
 def reader_of_cards(sessions: Sessions) -> ReadCards:
     async def read() -> Sequence[RateCard]:
-        async with sessions() as session:
-            return await all_cards(session)
+        try:
+            async with sessions() as session:
+                return await all_cards(session)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            raise ServiceUnavailable from error
 
     return read

@@ -37,13 +37,15 @@ class Answer(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Answer).decode
+_COUNT_MAX = 2**31 - 1
+"""What a column of the ledger holds; no model has read or written so many tokens in one call."""
 
 
 def read_answer(body: bytes) -> Answer | None:
     """The metered fields of a JSON object, or None where it is not one."""
     try:
         return _decode(body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
@@ -54,6 +56,6 @@ def usage_of(answer: Answer | None) -> Usage | None:
         return None
     cached = (block.prompt_tokens_details.cached_tokens or 0) if block.prompt_tokens_details else 0
     output = block.completion_tokens or 0
-    if min(block.prompt_tokens, cached, output) < 0 or cached > block.prompt_tokens:
+    if min(cached, output) < 0 or cached > block.prompt_tokens or max(block.prompt_tokens, output) > _COUNT_MAX:
         return None
     return Usage(block.prompt_tokens - cached, cached, output)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from gateway.errors import InvalidRequest
 
@@ -57,7 +58,7 @@ class _StreamOptions(msgspec.Struct):
 class _Request(msgspec.Struct):
     model: str
     stream: bool | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: _StreamOptions | UnsetType | None = UNSET
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     n: int | None = None
@@ -65,7 +66,6 @@ class _Request(msgspec.Struct):
 
 _decode = msgspec.json.Decoder(_Request).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_ASK_USAGE = b'{"include_usage":true}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +85,14 @@ def read_request(endpoint: Endpoint, body: bytes) -> Ask:
     try:
         request = _decode(body)
     except msgspec.ValidationError as error:
-        field = str(error).partition(" - at `$.")[2].rstrip("`") or "model"
-        raise InvalidRequest(f"The request body is not valid: {error}.", param=field) from None
+        field = str(error).partition(" - at `$.")[2].rstrip("`")
+        missing = "model" if "missing required field" in str(error) else None
+        raise InvalidRequest(f"The request body is not valid: {error}.", param=field or missing) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequest("The request body is not a JSON object.") from None
     streamed = bool(request.stream) and endpoint.generates
-    wanted = bool(request.stream_options and request.stream_options.include_usage)
+    options = request.stream_options
+    wanted = isinstance(options, _StreamOptions) and bool(options.include_usage)
     limits = [limit for limit in (request.max_tokens, request.max_completion_tokens) if limit is not None]
     if any(limit < 0 for limit in limits):
         raise InvalidRequest("max_tokens must not be negative.", param="max_tokens")
@@ -98,22 +100,25 @@ def read_request(endpoint: Endpoint, body: bytes) -> Ask:
     if not 1 <= answers <= 128:
         raise InvalidRequest("n must be from 1 to 128.", param="n")
     if streamed and not wanted:
-        body = _with_usage_asked(body, had_options=request.stream_options is not None)
+        body = _with_usage_asked(body, had_options=options is not UNSET)
     return Ask(request.model, streamed, wanted, max(limits) if limits else None, answers, body)
 
 
 def output_tokens_bound(endpoint: Endpoint, ask: Ask, model: str) -> int:
-    """No answer to this request has more output tokens."""
+    """No answer to this request has more output tokens. A limit of 0 is none to rely on: some servers read it as "no limit"."""
     if not endpoint.generates:
         return 0
     longest = SIZES.get(model, UNKNOWN_SIZE).output_tokens_max
-    return ask.answers * (longest if ask.output_tokens_max is None else min(longest, ask.output_tokens_max))
+    return ask.answers * min(longest, ask.output_tokens_max or longest)
 
 
 def _with_usage_asked(body: bytes, *, had_options: bool) -> bytes:
-    if not had_options and b'"stream_options"' not in body:
+    if not had_options:
         start = body.index(b"{") + 1
-        return body[:start] + b'"stream_options":' + _ASK_USAGE + b"," + body[start:]
+        return body[:start] + b'"stream_options":{"include_usage":true},' + body[start:]
     fields = _decode_fields(body)
-    fields["stream_options"] = msgspec.Raw(_ASK_USAGE)
+    given = fields["stream_options"]
+    options = {} if bytes(given) == b"null" else _decode_fields(given)
+    options["include_usage"] = msgspec.Raw(b"true")
+    fields["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
     return msgspec.json.encode(fields)

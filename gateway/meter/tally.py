@@ -15,7 +15,7 @@ from gateway.meter.count import Answer, read_answer, usage_of
 from gateway.meter.estimate import output_tokens_best
 from gateway.meter.usage_event import with_cost, without_usage
 
-_DONE = re.compile(rb"data:\s*\[DONE\]\s*\Z")
+_DONE = b"[DONE]"
 _USAGE = b'"usage"'
 _ERROR = b'"error"'
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
@@ -46,52 +46,54 @@ class StreamTally:
         for event in events:
             if self._failed:
                 break
-            if _DONE.search(event):
+            payload = _payload_of(event)
+            if self.ended or payload == _DONE:
                 self.ended = True
                 self._waiting.append(event)
-            elif self._is_special(event):
-                continue
+            elif payload:
+                passed.extend(self._take(event, payload))
+            elif self._usage_event is not None:
+                self._waiting.append(event)  # a keep-alive comment does not overtake the usage event
             else:
-                passed.extend(self._superseded())
                 passed.append(event)
         return b"".join(passed)
 
     def pass_on_rest(self, rest: bytes) -> None:
-        """What came after the last empty line: a last event without one, or nothing."""
-        if rest.strip():
+        """What came after the last empty line: a last event without one, a piece of one (which nobody could read), or nothing."""
+        payload = _payload_of(rest)
+        if payload == _DONE or read_answer(payload) is not None:
             passed = self.pass_on([rest])
             if passed:
                 self._waiting.append(passed)
 
-    def _is_special(self, event: bytes) -> bool:
-        """Count an event; True where it does not pass now (usage waits, an error ends the stream)."""
-        if not event.startswith(b":"):
-            self._event_count += 1
-            self._text_bytes += max(0, len(event) - 160)
+    def _take(self, event: bytes, payload: bytes) -> list[bytes]:
+        """Count an event with data; returns what passes now (usage waits for the end, an error ends the stream)."""
+        answer = read_answer(payload) if self._model is None or _USAGE in event or _ERROR in event else None
+        if answer is not None and answer.error is not None and answer.choices is None:
+            self._failed = self.ended = True
+            return []
+        self._event_count += 1
+        self._text_bytes += max(0, len(event) - 160)
         self._finished = self._finished or _FINISHED.search(event) is not None
-        if self._model is None or _USAGE in event or _ERROR in event:
-            payload = event[5:].strip() if event.startswith(b"data:") else b""
-            answer = read_answer(payload)
-            if answer is None:
-                return False
+        passed = self._superseded()
+        if answer is not None:
             self._model = self._model or answer.model
-            if answer.error is not None and answer.choices is None:
-                self._failed = self.ended = True
-                return True
             usage = usage_of(answer)
             if usage is not None:
                 self._usage = usage
                 self._usage_event = (event, payload, answer)
-                return True
-        return False
+                return passed
+        return [*passed, event]
 
     def _superseded(self) -> list[bytes]:
         """A usage event after which the stream went on was not the last word: it goes first, without a cost."""
         if self._usage_event is None:
             return []
         event, payload, answer = self._usage_event
-        self._usage_event = None
-        return [event if self._usage_wanted else without_usage(event, payload, has_choices=bool(answer.choices))]
+        before = event if self._usage_wanted else without_usage(event, payload, has_choices=bool(answer.choices))
+        passed = [before, *self._waiting]
+        self._usage_event, self._waiting = None, []
+        return passed
 
     @property
     def broke_off(self) -> bool:
@@ -117,7 +119,9 @@ class StreamTally:
                 words.append(with_cost(event, cost_usd))
             else:
                 words.append(without_usage(event, payload, has_choices=bool(answer.choices)))
-        return b"".join(words + self._waiting)
+        end = b"".join(words + self._waiting)
+        # An error event that follows must begin on a line of its own.
+        return end + b"\n\n" if self.broke_off and end and not end.endswith((b"\n\n", b"\n\r\n")) else end
 
     # ---- answers too large to hold ------------------------------------------------------------------------------------------
 
@@ -137,3 +141,11 @@ class StreamTally:
         """The best count of a whole answer that does not say what it used."""
         output = min(call.output_tokens_max, output_tokens_best(0, body_bytes))
         return Usage(call.prompt_tokens_best, 0, output)
+
+
+def _payload_of(event: bytes) -> bytes:
+    """The data of an event: its `data:` lines, joined; empty for a comment."""
+    payload = event[5:].strip() if event.startswith(b"data:") else b"\n"
+    if b"\n" in payload or b"\r" in payload:
+        payload = b"\n".join(line[5:].strip() for line in event.splitlines() if line.startswith(b"data:"))
+    return payload

@@ -32,4 +32,6 @@ def without_usage(event: bytes, payload: bytes, *, has_choices: bool) -> bytes:
         return b""
     fields = _decode_fields(payload)
     fields.pop("usage", None)
-    return event.replace(payload, msgspec.json.encode(fields), 1)
+    left = msgspec.json.encode(fields)
+    # A payload that was spread over several `data:` lines comes out on one.
+    return event.replace(payload, left, 1) if payload in event else b"data: " + left + b"\n\n"

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 import typer
 
-from gateway.sandbox.solar.lifeline import end_with_parent
+from gateway.processes.lifeline import end_with_parent
 
 MODEL_NAME = "smollm2-135m"
 CONTEXT_TOKENS = 4_096

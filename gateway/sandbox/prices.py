@@ -9,8 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncSession
-
+from billing.database import Session
 from billing.ledger.read import calls_since
 from billing.rate_cards import add_card, all_cards
 
@@ -35,7 +34,7 @@ LIST_PRICES: dict[str, dict[str, Any]] = {
 }
 
 
-async def post_list_prices(session: AsyncSession, now: datetime) -> None:
+async def post_list_prices(session: Session, now: datetime) -> None:
     """Post the list prices where there is no card yet."""
     if not await all_cards(session):
         await add_card(session, {"effective_at": EFFECTIVE, "models": LIST_PRICES}, calls_since, now)

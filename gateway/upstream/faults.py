@@ -6,6 +6,7 @@ rate limit. Other 4xx pass through as they are.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -16,6 +17,7 @@ from gateway.errors import GatewayError, RateLimited, UpstreamUnavailable
 
 _RETRY_AFTER_MAX_MS = 600_000
 _RETRY_AFTER_DEFAULT_MS = 1_000
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,15}")
 
 
 class _ErrorBody(msgspec.Struct):
@@ -30,7 +32,7 @@ def code_of(body: bytes) -> str | None:
     """`error.code` of an error body; None where there is none (some errors have no body at all)."""
     try:
         envelope = msgspec.json.decode(body, type=_Envelope)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return envelope.error.code if envelope.error else None
 
@@ -61,14 +63,14 @@ def retry_after_ms(headers: Mapping[str, str], now_s: float) -> int:
     waits = [_RETRY_AFTER_DEFAULT_MS]
     for what in ("requests", "tokens"):
         vendor = headers.get(f"x-upstage-ratelimit-retry-after-{what}", "")
-        if vendor.isdigit():
+        if _WHOLE_NUMBER.fullmatch(vendor):
             waits.append(int((int(vendor) - now_s) * 1000))
     plain = headers.get("retry-after", "").strip()
-    if plain.isdigit():
+    if _WHOLE_NUMBER.fullmatch(plain):
         waits.append(int(plain) * 1000)
     elif plain:
         try:
             waits.append(int((parsedate_to_datetime(plain).timestamp() - now_s) * 1000))
-        except ValueError:
+        except (ValueError, OverflowError):
             waits.append(_RETRY_AFTER_DEFAULT_MS)
     return min(max(waits), _RETRY_AFTER_MAX_MS)

@@ -80,9 +80,10 @@ class Solar:
         }
         self._first_byte_timeout_s = first_byte_timeout_s
         self._idle_timeout_s = idle_timeout_s
+        self._connect_attempts = connect_attempts
         self._retrying = AsyncRetrying(
             retry=retry_if_exception_type(_NEVER_SENT),
-            stop=stop_after_attempt(max(1, connect_attempts - 1)),
+            stop=stop_after_attempt(connect_attempts - 1),
             wait=wait_random_exponential(multiplier=0.05, max=1),
             reraise=True,
         )
@@ -96,7 +97,10 @@ class Solar:
                 try:
                     response = await self._transport.handle_async_request(request)
                 except _NEVER_SENT:
-                    async for attempt in self._retrying:
+                    if self._connect_attempts <= 1:
+                        raise
+                    # Tenacity keeps the state of a retry in the object: each call needs one of its own.
+                    async for attempt in self._retrying.copy():
                         with attempt:
                             attempts += 1
                             response = await self._transport.handle_async_request(self._request(path, body))

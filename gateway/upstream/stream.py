@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 
 _BOUNDARY = re.compile(rb"\r?\n\r?\n")
-DONE = b"[DONE]"
 
 
 class EventTooLarge(ValueError):
@@ -39,11 +38,3 @@ class EventSplitter:
     def rest(self) -> bytes:
         """What came after the last boundary."""
         return self._rest
-
-
-def payload_of(event: bytes) -> bytes:
-    """The data of an event (its `data:` lines, joined); empty for a comment."""
-    if event.startswith(b"data:") and event.count(b"\n") <= 2:
-        return event[5:].strip()
-    lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
-    return b"\n".join(lines)

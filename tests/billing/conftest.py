@@ -1,7 +1,9 @@
-"""A real Postgres for the billing tests: one server and one engine a session, emptied tables for each test."""
+"""One migrated database and one engine for all billing tests, with emptied tables for each: an engine remembers the
+statements that it compiled, and most of these tests are shorter than the making of a database."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,6 +19,7 @@ import billing.ledger.tables
 import billing.rate_cards
 import billing.share.tables  # noqa: F401 - each import registers its tables
 from billing.database import Sessions, open_engine, sessions_of
+from gateway.migrate import migrate
 from gateway.sandbox.stores import Stores
 
 # No deadline: a busy machine is not a wrong result. A failing example is printed so that it can be played again.
@@ -24,17 +27,16 @@ settings.register_profile("billing", max_examples=60, deadline=None, print_blob=
 settings.load_profile("billing")
 
 CONNECTIONS_MAX = 25
+"""More than the closers of the race test, so that they meet in Postgres and not in the pool."""
 
 
 @pytest.fixture(scope="session")
-async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncEngine]:
-    """An engine on a database with all tables; one for all tests, because it remembers the statements it compiled."""
-    async with Stores.open(tmp_path_factory.mktemp("stores")) as stores:
-        engine = open_engine(stores.database_url, connections_max=CONNECTIONS_MAX)
-        async with engine.begin() as connection:
-            await connection.run_sync(SQLModel.metadata.create_all)
-        yield engine
-        await engine.dispose()
+async def engine(stores: Stores) -> AsyncIterator[AsyncEngine]:
+    """An engine on the migrated database that the server was born with (no other test uses that one)."""
+    await asyncio.to_thread(migrate, stores.database_url)
+    engine = open_engine(stores.database_url, connections_max=CONNECTIONS_MAX)
+    yield engine
+    await engine.dispose()
 
 
 @pytest.fixture

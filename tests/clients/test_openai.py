@@ -13,7 +13,7 @@ def client(gateway: Gateway) -> openai.OpenAI:
     return openai.OpenAI(api_key=gateway.new_key(), base_url=f"{gateway.url}/v1", max_retries=0)
 
 
-def test_it_chats(client: openai.OpenAI) -> None:
+def test_it_chats_and_sees_the_dated_snapshot(client: openai.OpenAI) -> None:
     completion = client.chat.completions.create(model="solar-pro4", messages=[{"role": "user", "content": "안녕?"}])
     assert completion.choices[0].message.content
     assert completion.choices[0].finish_reason == "stop"
@@ -62,7 +62,7 @@ async def test_the_async_client_chats_and_streams(gateway: Gateway) -> None:
     assert text == completion.choices[0].message.content
 
 
-def test_it_embeds(client: openai.OpenAI) -> None:
+def test_it_embeds_with_its_base64_default(client: openai.OpenAI) -> None:
     answer = client.embeddings.create(model="solar-embedding-2-query", input=["안녕", "세상"])
     assert [len(row.embedding) for row in answer.data] == [1024, 1024]
     assert answer.usage.prompt_tokens > 0

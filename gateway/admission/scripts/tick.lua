@@ -33,7 +33,7 @@ local function window_sum(key)
   local order = key .. ':o'
   local oldest = call('LINDEX', order, 0)
   while oldest and tonumber(oldest) < BUCKET - WINDOW_BUCKETS do
-    call('HINCRBY', key, 's', -number(call('HGET', key, oldest)))
+    call('HINCRBY', key, 's', 0 - number(call('HGET', key, oldest)))  -- 0 - x, because Redis 6 does not read "-0"
     call('HDEL', key, oldest)
     call('LPOP', order)
     oldest = call('LINDEX', order, 0)
@@ -50,11 +50,14 @@ local function window_add(key, count)
   call('PEXPIRE', order, 62000)
 end
 
--- A correction belongs to the bucket of the admission, so that both leave the window together.
+-- A correction belongs to the bucket of the admission, so that both leave the window together. Where that bucket has left already,
+-- what was used beyond the estimate counts from now on: a call longer than a minute is not free.
 local function window_correct(key, bucket, change)
   if change ~= 0 and call('HEXISTS', key, bucket) == 1 then
     call('HINCRBY', key, bucket, change)
     call('HINCRBY', key, 's', change)
+  elseif change > 0 then
+    window_add(key, change)
   end
 end
 
@@ -78,7 +81,7 @@ end
 -- ---- A: admit ----------------------------------------------------------------------------------------------------------------
 -- {'A', call, account, epoch, cards_version, hold_ms, rates {{scope, rpm, tpm, concurrency}…}, tokens, money {{scope, cap}…}, amount, orphan}
 -- → {'stale'} caller is old · {'sync'} counters unknown here · {'cards'} prices are old · {'full'} the ledger is too far behind
--- → {'no', reason, scope, wait_ms, headers} · {'ok', headers}
+-- → {'no', reason, scope, wait_ms, headers} · {'ok', headers} · {'known'} this call was admitted or given back before
 -- headers: {requests limit, remaining, reset_ms, tokens limit, remaining, reset_ms}, the tightest scope's; -1 = no such limit
 local function tightest(headers, at, limit, remaining, reset)
   if headers[at] < 0 or remaining < headers[at + 1] then
@@ -133,6 +136,7 @@ local function admit(op)
   if number(seen[2]) < epoch then return {'sync'} end
   if number(call('GET', TAG .. ':cards')) > cards then return {'cards'} end
   if call('XLEN', KEYS[1]) >= STREAM_MAX then return {'full'} end
+  if call('EXISTS', hold_key(id)) == 1 then return {'known'} end
   for _, limit in ipairs(money) do
     if call('HEXISTS', key, 'c:' .. limit[1]) == 0 then return {'sync'} end
   end
@@ -168,7 +172,7 @@ local function give_back(id, hold, tokens_used)
     call('HINCRBY', key, 'i:' .. rate[1], -1)
     if rate[3] > 0 then window_correct(window_key('t', rate[1]), bucket, tokens_used - math.min(tokens, rate[3])) end
   end
-  for _, limit in ipairs(money) do call('HINCRBY', key, 'h:' .. limit[1], -amount) end
+  for _, limit in ipairs(money) do call('HINCRBY', key, 'h:' .. limit[1], 0 - amount) end
   call('ZREM', TAG .. ':holds', id)
 end
 
@@ -211,27 +215,27 @@ local function settle(op)
   local hold = take_hold(id)
   if hold and hold[1] == 'settled' then return hold[2] end
   local used = counts[1] + counts[2] + counts[3]
-  if hold then give_back(id, hold, used) end
+  if hold and hold[1] == 'held' then give_back(id, hold, used) end
   local result = charge(id, account, accepted_ms, money, counts, pico, pages_pico, record)
   call('SET', hold_key(id), cmsgpack.pack({'settled', result}), 'PX', memory_ms)
   return result
 end
 
 -- ---- F: free a hold whose call was never served ------------------------------------------------------------------------------
--- {'F', call} → {'ok'}
+-- {'F', call, memory_ms} → {'ok'}
+-- An admission whose reply was lost may arrive after this: it must not leave a hold behind, so the call's id is remembered.
 local function free(op)
   local hold = take_hold(op[2])
-  if hold and hold[1] == 'held' then
-    give_back(op[2], hold, 0)
-    call('DEL', hold_key(op[2]))
-  end
+  if hold and hold[1] == 'settled' then return {'ok'} end
+  if hold and hold[1] == 'held' then give_back(op[2], hold, 0) end
+  call('SET', hold_key(op[2]), cmsgpack.pack({'freed'}), 'PX', op[3])
   return {'ok'}
 end
 
 -- ---- W: sweep holds whose worker is gone -------------------------------------------------------------------------------------
 -- {'W', count_max, memory_ms} → {'ok', swept}; each becomes the estimated record that was written with the hold
 local function sweep(op)
-  local ids = call('ZRANGEBYSCORE', TAG .. ':holds', '-inf', NOW, 'LIMIT', 0, op[2])
+  local ids, swept = call('ZRANGEBYSCORE', TAG .. ':holds', '-inf', NOW, 'LIMIT', 0, op[2]), 0
   for _, id in ipairs(ids) do
     local hold = take_hold(id)
     if hold and hold[1] == 'held' then
@@ -239,11 +243,12 @@ local function sweep(op)
       give_back(id, hold, orphan[2][1] + orphan[2][2] + orphan[2][3])
       local result = charge(id, hold[2], orphan[1], hold[5], orphan[2], orphan[3], 0, orphan[4])
       call('SET', hold_key(id), cmsgpack.pack({'settled', result}), 'PX', op[3])
+      swept = swept + 1
     else
       call('ZREM', TAG .. ':holds', id)
     end
   end
-  return {'ok', #ids}
+  return {'ok', swept}
 end
 
 -- ---- Y: tell the shard what the ledger knows about an account ----------------------------------------------------------------
@@ -287,7 +292,7 @@ end
 local function drained(op)
   for _, record in ipairs(op[2]) do
     if call('XDEL', KEYS[1], record[1]) == 1 then
-      for _, scope in ipairs(record[4]) do call('HINCRBY', account_key(record[2]), 'p:' .. scope, -record[3]) end
+      for _, scope in ipairs(record[4]) do call('HINCRBY', account_key(record[2]), 'p:' .. scope, 0 - record[3]) end
     end
   end
   for _, total in ipairs(op[3]) do count(account_key(total[1]), total[2], total[3], total[4]) end

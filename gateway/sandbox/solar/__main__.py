@@ -17,7 +17,7 @@ import typer
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.sandbox.solar.lifeline import end_with_parent
+from gateway.processes.lifeline import end_with_parent
 from gateway.sandbox.solar.limits import Window
 from gateway.sandbox.solar.server import Keys, Simulator
 from gateway.sandbox.solar.truth import RECORDS_MAX, Truth

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
 from billing.database import Sessions
+from billing.periods import Month
 from billing.share.read import page_shares, share_month
 from billing.share.store import add_plan, all_plans
 from tests.billing.months import (
@@ -26,6 +27,7 @@ from tests.billing.months import (
 )
 
 ONE_DOLLAR_FIFTY = (1_000_000, 0, 1_000_000, 0, 0)
+MID_DECEMBER = MID_NOVEMBER + timedelta(days=30)
 
 
 async def test_an_amount_below_the_minimum_carries_over_until_it_is_reached(sessions: Sessions) -> None:
@@ -38,6 +40,9 @@ async def test_an_amount_below_the_minimum_carries_over_until_it_is_reached(sess
     (november,) = (await close(sessions, NOVEMBER, CLOSING_NOVEMBER)).shares
     assert (november.amount, november.carried_in) == (Decimal("0.30"), Decimal("0.30"))
     assert (november.payout, november.carried_over) == (Decimal("0.60"), Decimal(0))
+    await book(sessions, call(payer, ONE_DOLLAR_FIFTY, at=MID_DECEMBER))
+    (december,) = (await close(sessions, Month(2026, 12), MID_DECEMBER + timedelta(days=30))).shares
+    assert (december.amount, december.carried_in, december.payout) == (Decimal("0.30"), Decimal(0), Decimal(0))
 
 
 async def test_own_traffic_pays_no_share_and_its_pool_stays_with_the_house(sessions: Sessions) -> None:

@@ -21,7 +21,7 @@ import structlog
 import uvicorn
 
 from gateway.edge.health import ops_app
-from gateway.server import Server
+from gateway.processes.server import Server
 
 log = structlog.get_logger("supervisor")
 _BACKLOG = 2048
@@ -114,10 +114,10 @@ class Supervisor:
         fd = self._listening.fileno()
         python = [sys.executable, "-m"]
         self._workers = [
-            _Child(f"worker {n}", [*python, "gateway.worker", "--fd", str(fd)], (fd,), shared, log)
+            _Child(f"worker {n}", [*python, "gateway.processes.worker", "--fd", str(fd)], (fd,), shared, log)
             for n in range(workers)
         ]
-        self._jobs = [_Child("jobs", [*python, "gateway.work"], (), shared, log)] if jobs else []
+        self._jobs = [_Child("jobs", [*python, "gateway.processes.jobs"], (), shared, log)] if jobs else []
         self._ops = Server(
             uvicorn.Config(
                 ops_app(self._is_ready, lambda: exposition(self._metrics_dir.name)),

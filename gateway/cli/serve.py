@@ -1,6 +1,6 @@
-"""`solar-gateway`: everything that is started by hand.
+"""What runs the gateway: `serve`, `work`, `migrate`, `demo`.
 
-Exit codes: 0 done; 1 it failed, with one line saying why; 2 a setting or an argument is wrong.
+Errors: `SettingsError` ends with 2; `SandboxError`, `OSError` and `TimeoutError` with 1, each with one line saying why.
 """
 
 from __future__ import annotations
@@ -11,43 +11,37 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 import uvloop
-from rich.console import Console
 
+from gateway.cli.terminal import fail, say
 from gateway.logs import set_up_logs
 from gateway.migrate import migrate as migrate_database
+from gateway.processes.jobs import work as work_until_stopped
+from gateway.processes.stack import Stack, run_stack
 from gateway.sandbox.processes import SandboxError
 from gateway.sandbox.world import World, open_world
 from gateway.settings import Settings, SettingsError, read_settings
-from gateway.stack import Stack, run_stack
-from gateway.work import work as work_until_stopped
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-_say = Console(stderr=True, highlight=False)
-
-
-def _fail(error: Exception, code: int) -> NoReturn:
-    _say.print(f"[red]error:[/red] {error}", soft_wrap=True)
-    raise typer.Exit(code)
+app = typer.Typer()
 
 
 def _run(main: Coroutine[Any, Any, None]) -> None:
     try:
         uvloop.run(main)
     except SettingsError as error:
-        _fail(error, 2)
+        fail(error, 2)
     except (SandboxError, OSError, TimeoutError) as error:
-        _fail(error, 1)
+        fail(error, 1)
 
 
 def _settings() -> Settings:
     try:
         return read_settings()
     except SettingsError as error:
-        _fail(error, 2)
+        fail(error, 2)
 
 
 @app.command()
@@ -63,7 +57,7 @@ def serve(
     """The gateway."""
     settings = _settings()
     if settings.sandbox_clock is not None and not sandbox:
-        _fail(SettingsError("GATEWAY_SANDBOX_CLOCK: the clock can be set in a sandbox only; add --sandbox"), 2)
+        fail(SettingsError("GATEWAY_SANDBOX_CLOCK: the clock can be set in a sandbox only; add --sandbox"), 2)
     set_up_logs("supervisor")
     stack = Stack(host=host, port=port, workers=workers, jobs=not no_jobs)
     _run(_serve(settings, stack, sandbox=sandbox))
@@ -78,9 +72,9 @@ async def _serve(settings: Settings, stack: Stack, *, sandbox: bool) -> None:
         environment = {} if world is None else world.environment
 
         def serving(url: str) -> None:
-            _say.print(f"solar-gateway serves on {url}/v1  (documentation: {url}/schema)")
+            say(f"solar-gateway serves on {url}/v1  (documentation: {url}/schema)")
             if world is not None and settings.operator_token is None:
-                _say.print(f"operator token: in {settings.data_dir.absolute() / 'operator-token'}")
+                say(f"operator token: in {settings.data_dir.absolute() / 'operator-token'}")
 
         await run_stack(stack, environment, stopping, serving)
 
@@ -106,12 +100,12 @@ def migrate() -> None:
     """Bring the database to the newest schema; safe to repeat, safe to race."""
     settings = _settings()
     if settings.database_url is None:
-        _fail(SettingsError("GATEWAY_DATABASE_URL is needed, such as postgresql://user:password@host/database"), 2)
+        fail(SettingsError("GATEWAY_DATABASE_URL is needed, such as postgresql://user:password@host/database"), 2)
     try:
         migrate_database(settings.database_url.get_secret_value())
     except OSError as error:
-        _fail(error, 1)
-    _say.print("The database has the newest schema.")
+        fail(error, 1)
+    say("The database has the newest schema.")
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
@@ -119,11 +113,3 @@ def demo(context: typer.Context) -> None:
     """The whole story on one machine: keys, calls, a bill, a share. [--keep] [--model local]"""
     # The demo is a client: it calls through the SDK, which a server has no need of.
     os.execv(sys.executable, [sys.executable, "-m", "gateway.demo", *context.args])  # noqa: S606
-
-
-def main() -> None:
-    app()
-
-
-if __name__ == "__main__":
-    main()

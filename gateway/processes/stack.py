@@ -14,7 +14,7 @@ from typing import IO
 from gateway.app import open_house
 from gateway.metrics import exposition
 from gateway.settings import read_settings
-from gateway.supervisor import Supervisor
+from gateway.processes.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)

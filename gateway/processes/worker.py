@@ -1,6 +1,6 @@
 """One worker: serves calls from a listening socket that it was handed, until SIGTERM.
 
-Run by the supervisor as `python -m gateway.worker --fd N`; says `ready` on stdout once it serves. On SIGTERM it stops taking calls,
+Run by the supervisor as `python -m gateway.processes.worker --fd N`; says `ready` on stdout once it serves. On SIGTERM it stops taking calls,
 finishes the running ones within the grace time, and exits 0. Ends with its supervisor.
 """
 
@@ -15,9 +15,9 @@ import uvicorn
 import uvloop
 
 from gateway.app import http_app, open_house
-from gateway.lifeline import end_with_parent
+from gateway.processes.lifeline import end_with_parent
 from gateway.logs import set_up_logs
-from gateway.server import Server, announce_ready
+from gateway.processes.server import Server, announce_ready
 from gateway.settings import Settings, read_settings
 
 
@@ -45,7 +45,7 @@ async def serve(settings: Settings, fd: int) -> None:
 
 def main() -> None:
     end_with_parent()
-    parser = argparse.ArgumentParser(prog="python -m gateway.worker")
+    parser = argparse.ArgumentParser(prog="python -m gateway.processes.worker")
     parser.add_argument("--fd", type=int, required=True)
     set_up_logs("worker")
     uvloop.run(serve(read_settings(), parser.parse_args().fd))

@@ -11,9 +11,9 @@ import signal
 import uvloop
 
 from gateway.app import open_drain, open_house
-from gateway.lifeline import end_with_parent
+from gateway.processes.lifeline import end_with_parent
 from gateway.logs import set_up_logs
-from gateway.server import announce_ready
+from gateway.processes.server import announce_ready
 from gateway.settings import Settings, read_settings
 
 

@@ -1,0 +1,170 @@
+"""`solar-gateway accounts`: who pays. Amounts are decimal text in the account's currency. Exit codes: as in `terminal.py`.
+
+The gateway knows limits and tax as wholes: what is left out of them is lifted, so a change must name a whole.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from gateway.cli.operator_client import DEFAULT_URL, WrongArgument
+from gateway.cli.terminal import ROWS_MAX, AccountId, AsJson, RowsMax, Url, operator, print_list, print_one
+
+app = typer.Typer(no_args_is_help=True, help="Who pays: currency, cap, limits, tax, and whether they may call.")
+
+NONE = "none"
+LIMITS = ("requests-per-minute", "tokens-per-minute", "concurrency")
+Cap: TypeAlias = Annotated[str | None, typer.Option("--monthly-cap", metavar="AMOUNT", help="Or `none`.")]
+Requests: TypeAlias = Annotated[str | None, typer.Option("--requests-per-minute", metavar="N", help="Or `none`.")]
+Tokens: TypeAlias = Annotated[str | None, typer.Option("--tokens-per-minute", metavar="N", help="Or `none`.")]
+Concurrency: TypeAlias = Annotated[str | None, typer.Option("--concurrency", metavar="N", help="Or `none`.")]
+Prepaid: TypeAlias = Annotated[str | None, typer.Option("--prepaid-balance", metavar="AMOUNT")]
+TaxCountry: TypeAlias = Annotated[str | None, typer.Option("--tax-country", metavar="KR", help="Or `none`.")]
+TaxNumber: TypeAlias = Annotated[str | None, typer.Option("--tax-number", help="The registration number.")]
+OwnerGroup: TypeAlias = Annotated[str | None, typer.Option("--owner-group", help="Accounts of one owner.")]
+
+_COLUMNS = {
+    "id": "id",
+    "name": "name",
+    "kind": "kind",
+    "status": "status",
+    "billing": "billing",
+    "currency": "currency",
+    "cap": "monthly_cap",
+    "balance": "prepaid_balance",
+    "zone": "timezone",
+}
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    kind: Annotated[str | None, typer.Option(help="standard (default) or club.")] = None,
+    currency: Annotated[str | None, typer.Option(help="USD (default) or KRW.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="Where its months end; default Asia/Seoul.")] = None,
+    billing: Annotated[str | None, typer.Option(help="invoice (default), prepaid or stripe_meter.")] = None,
+    monthly_cap: Cap = None,
+    prepaid_balance: Prepaid = None,
+    requests_per_minute: Requests = None,
+    tokens_per_minute: Tokens = None,
+    concurrency: Concurrency = None,
+    tax_country: TaxCountry = None,
+    tax_number: TaxNumber = None,
+    owner_group: OwnerGroup = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Open an account."""
+    with operator(url) as gateway:
+        texts = {
+            "name": name,
+            "kind": kind,
+            "currency": currency,
+            "timezone": timezone,
+            "billing": billing,
+            "prepaid_balance": prepaid_balance,
+            "owner_group": owner_group,
+        }
+        body = {
+            **given(texts),
+            **cap_of(monthly_cap),
+            **limits_of(requests_per_minute, tokens_per_minute, concurrency),
+            **_tax_of(tax_country, tax_number),
+        }
+        print_one(gateway.post("accounts", body=body), as_json, "Account created")
+
+
+@app.command("list")
+def listed(limit: RowsMax = ROWS_MAX, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """All accounts."""
+    with operator(url) as gateway:
+        print_list(gateway.listed("accounts", rows_max=limit), _COLUMNS, as_json, "Accounts")
+
+
+@app.command()
+def show(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """One account, with all that is known of it."""
+    with operator(url) as gateway:
+        print_one(gateway.get("accounts", account), as_json, "Account")
+
+
+@app.command()
+def change(
+    account: AccountId,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    status: Annotated[str | None, typer.Option(help="active, suspended or closed.")] = None,
+    monthly_cap: Cap = None,
+    prepaid_balance: Prepaid = None,
+    requests_per_minute: Requests = None,
+    tokens_per_minute: Tokens = None,
+    concurrency: Concurrency = None,
+    tax_country: TaxCountry = None,
+    tax_number: TaxNumber = None,
+    owner_group: OwnerGroup = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given, from the next call on. The three limits are set together."""
+    with operator(url) as gateway:
+        texts = {
+            "name": name,
+            "status": status,
+            "prepaid_balance": prepaid_balance,
+            "owner_group": owner_group,
+        }
+        limits = (requests_per_minute, tokens_per_minute, concurrency)
+        if None in limits and any(limits):
+            missing = next(option for option, text in zip(LIMITS, limits, strict=True) if text is None)
+            raise WrongArgument(f"--{missing}: the three limits are set together; give it too, as a number or `none`")
+        body = {**given(texts), **cap_of(monthly_cap), **limits_of(*limits), **_tax_of(tax_country, tax_number)}
+        if not body:
+            raise WrongArgument("nothing to change is named; see `solar-gateway accounts change --help`")
+        print_one(gateway.patch("accounts", account, body=body), as_json, "Account changed")
+
+
+@app.command()
+def suspend(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Refuse its calls from the next one on; what it owes stays."""
+    with operator(url) as gateway:
+        print_one(gateway.patch("accounts", account, body={"status": "suspended"}), as_json, "Account suspended")
+
+
+@app.command()
+def restore(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Let it call again."""
+    with operator(url) as gateway:
+        print_one(gateway.patch("accounts", account, body={"status": "active"}), as_json, "Account restored")
+
+
+def given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Those that were named on the command line; the gateway has a default for the others."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def cap_of(text: str | None) -> dict[str, str | None]:
+    return {} if text is None else {"monthly_cap": None if text == NONE else text}
+
+
+def limits_of(requests: str | None, tokens: str | None, concurrency: str | None) -> dict[str, Any]:
+    """The limits as one object, where any is named; raises `WrongArgument`."""
+    texts = dict(zip(LIMITS, (requests, tokens, concurrency), strict=True))
+    limits = {option.replace("-", "_"): _limit(option, text) for option, text in texts.items()}
+    return {} if all(text is None for text in texts.values()) else {"limits": limits}
+
+
+def _limit(option: str, text: str | None) -> int | None:
+    if text is None or text == NONE:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise WrongArgument(f"--{option}: {text!r} is neither a whole number nor `none`")
+    return int(text)
+
+
+def _tax_of(country: str | None, number: str | None) -> dict[str, Any]:
+    if country is None and number is not None:
+        raise WrongArgument("--tax-number: needs --tax-country too; the two are set together")
+    if country is None:
+        return {}
+    return {"tax": None if country == NONE else {"country": country, "registration_number": number}}

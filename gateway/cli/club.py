@@ -1,0 +1,80 @@
+"""`solar-gateway club`: what partners gave, and which of it trained which model. Exit codes: as in `terminal.py`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gateway.cli.accounts import given
+from gateway.cli.operator_client import DEFAULT_URL
+from gateway.cli.terminal import ROWS_MAX, AccountId, AsJson, Url, operator, print_list, print_one
+
+app = typer.Typer(no_args_is_help=True, help="What partners gave, and which of it trained which model.")
+
+_CONTRIBUTIONS = {
+    "id": "id",
+    "dataset": "dataset",
+    "words": "words",
+    "tokens": "tokens",
+    "quality": "quality",
+    "accepted": "accepted_at",
+    "note": "note",
+}
+_MANIFESTS = {"model": "model", "datasets": "datasets"}
+
+
+@app.command()
+def contribute(
+    account: AccountId,
+    dataset: Annotated[str, typer.Option(help="The name that training manifests use.")],
+    words: Annotated[int, typer.Option(min=0)],
+    tokens: Annotated[int, typer.Option(min=0, help="Accepted tokens: they set the tier and are granted free.")],
+    quality: Annotated[
+        str | None, typer.Option(metavar="FACTOR", help="Weight in the revenue share; default 1.0.")
+    ] = None,
+    accepted_at: Annotated[str | None, typer.Option(metavar="INSTANT", help="Default now.")] = None,
+    note: Annotated[str | None, typer.Option()] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Book accepted text of a partner."""
+    with operator(url) as gateway:
+        fields = {
+            "dataset": dataset,
+            "words": words,
+            "tokens": tokens,
+            "quality": quality,
+            "accepted_at": accepted_at,
+            "note": note,
+        }
+        answer = gateway.post("accounts", account, "contributions", body=given(fields))
+        print_one(answer, as_json, "Contribution booked")
+
+
+@app.command()
+def contributions(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """What a partner gave."""
+    with operator(url) as gateway:
+        answer = gateway.listed("accounts", account, "contributions", rows_max=ROWS_MAX)
+        print_list(answer, _CONTRIBUTIONS, as_json, "Contributions")
+
+
+@app.command()
+def manifest(
+    model: Annotated[str, typer.Argument(help="The model's snapshot, such as solar-pro4-260806.")],
+    datasets: Annotated[list[str], typer.Argument(help="The datasets that trained it: all of them.")],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """State which datasets trained a model; the newest statement counts."""
+    with operator(url) as gateway:
+        answer = gateway.post("training-manifests", body={"model": model, "datasets": datasets})
+        print_one(answer, as_json, "Training manifest")
+
+
+@app.command()
+def manifests(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """The statement that counts, for each model."""
+    with operator(url) as gateway:
+        print_list(gateway.listed("training-manifests", rows_max=ROWS_MAX), _MANIFESTS, as_json, "Training manifests")

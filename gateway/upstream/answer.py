@@ -1,0 +1,246 @@
+"""One HTTP/1.1 answer, from bytes. Pure: bytes go in, a head and pieces of a body come out; each answer has a parser of its own.
+
+Which bytes belong to the answer is decided here, and strictly (RFC 9112, June 2022, sections 6 and 8): an answer that could be read in
+two ways is refused, bytes behind its end are dropped and make its connection unfit for another. The head and the chunks are
+parsed by httptools (llhttp, with none of its leniencies); bodies of a known length, or up to the end of the connection, are counted.
+Units: bytes. Errors: `httpx.RemoteProtocolError`.
+"""
+
+from __future__ import annotations
+
+import httptools
+import httpx
+
+Headers = list[tuple[bytes, bytes]]
+
+_HEAD_END = b"\r\n\r\n"
+_VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
+_LAST_CHUNK = b"0\r\n\r\n"
+_NO_BODY_STATUSES = (204, 304)
+
+
+class _BytesBehindTheEnd(ValueError):
+    """Stops the parser where another answer begins behind the last byte of this one."""
+
+
+class Answer:
+    """Feed it what the connection brings; take from it what has come of the body."""
+
+    __slots__ = (
+        "_chunked",
+        "_head",
+        "_head_bytes",
+        "_head_max_bytes",
+        "_head_only",
+        "_head_parsed",
+        "_left_bytes",
+        "_parser",
+        "_pieces",
+        "_silent_bytes",
+        "begun",
+        "buffered_bytes",
+        "complete",
+        "head_complete",
+        "headers",
+        "reason",
+        "reusable",
+        "status",
+        "version",
+    )
+
+    def __init__(self, *, head_only: bool, head_max_bytes: int) -> None:
+        self.begun = False
+        """Has any byte of it come?"""
+        self.head_complete = False
+        self.complete = False
+        self.reusable = False
+        """Once complete: may its connection carry another request?"""
+        self.status = 0
+        self.reason = self.version = b""
+        self.headers: Headers = []
+        self.buffered_bytes = 0
+        self._pieces: list[bytes] = []
+        self._head_only = head_only
+        self._head_max_bytes = head_max_bytes
+        self._head_bytes = 0
+        self._head = b""
+        self._head_parsed = False
+        self._chunked = False
+        self._left_bytes: int | None = 0
+        self._silent_bytes = 0
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+
+    # ---- from the connection ------------------------------------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        self.begun = True
+        if not self.head_complete:
+            data = self._feed_head(data)
+        if not data:
+            return
+        if self.complete:
+            self.reusable = False
+        elif self._chunked:
+            self._feed_chunks(data)
+        elif self._left_bytes is None:
+            self._keep(data)
+        else:
+            self._feed_counted(data, self._left_bytes)
+
+    def feed_eof(self) -> None:
+        """The connection ended: the end of a body without a length, an error for any other that is not complete."""
+        self.reusable = False
+        if self.complete:
+            return
+        if not self.begun:
+            raise httpx.RemoteProtocolError("Server disconnected without sending a response.")
+        if not self.head_complete:
+            raise httpx.RemoteProtocolError("Server disconnected inside the header section.")
+        if self._chunked or self._left_bytes is not None:
+            raise httpx.RemoteProtocolError("Server disconnected inside the body.")
+        self._end()
+
+    # ---- to the reader ------------------------------------------------------------------------------------------------------
+
+    def take(self) -> bytes:
+        """All of the body that has come and was not taken before."""
+        pieces = self._pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self.buffered_bytes = 0
+        return body
+
+    # ---- the head -----------------------------------------------------------------------------------------------------------
+
+    def _feed_head(self, data: bytes) -> bytes:
+        """Parse whole header sections, skipping those of 1xx answers; returns what comes behind that of the answer."""
+        while data:
+            if self._head:
+                data = self._head + data
+            if data[:9] not in _VERSIONS and not any(version.startswith(data) for version in _VERSIONS):
+                raise httpx.RemoteProtocolError("The answer does not begin with an HTTP/1.x status line.")
+            end = data.find(_HEAD_END) + len(_HEAD_END)
+            whole = end >= len(_HEAD_END)
+            if self._head_bytes + (end if whole else len(data)) > self._head_max_bytes:
+                raise httpx.RemoteProtocolError(f"The header section is larger than {self._head_max_bytes} bytes.")
+            if not whole:
+                self._head = data
+                return b""
+            self._head = b""
+            self._head_bytes += end
+            self._parse_head(data[:end])
+            data = data[end:]
+            if self.head_complete:
+                return data
+        return b""
+
+    def _parse_head(self, head: bytes) -> None:
+        self.headers = []
+        self._head_parsed = False
+        self._parse(head)
+        if not self._head_parsed:
+            raise httpx.RemoteProtocolError("The header section is malformed.")
+        status = int(head[9:12])
+        if status < 200:
+            if status in range(100, 200) and status != 101:
+                return
+            raise httpx.RemoteProtocolError(f"Status {status} is not an answer to what was asked.")
+        self.head_complete = True
+        self.status = status
+        self.version = head[:8]
+        self.reason = head[13 : head.index(b"\r\n")]
+        self._frame(status)
+
+    def _frame(self, status: int) -> None:
+        """How the body ends (RFC 9112 section 6.3)."""
+        lengths: list[bytes] = []
+        codings: list[bytes] = []
+        for name, value in self.headers:
+            lowered = name.lower()
+            if lowered == b"content-length":
+                lengths.append(value)
+            elif lowered == b"transfer-encoding":
+                codings.append(value.lower())
+        if len(lengths) + len(codings) > 1:
+            raise httpx.RemoteProtocolError("The answer states its length more than once.")
+        if codings and (codings[0] != b"chunked" or self.version != b"HTTP/1.1"):
+            raise httpx.RemoteProtocolError("The answer has a transfer coding that is not 'chunked'.")
+        if self._head_only or status in _NO_BODY_STATUSES:
+            self._end()
+        elif codings:
+            self._chunked = True
+        elif not lengths:
+            self._left_bytes = None
+            self.reusable = False
+        else:
+            self._left_bytes = int(lengths[0])
+            if not self._left_bytes:
+                self._end()
+
+    # ---- the body -----------------------------------------------------------------------------------------------------------
+
+    def _feed_counted(self, data: bytes, left_bytes: int) -> None:
+        left_bytes -= len(data)
+        if left_bytes < 0:
+            data = data[:left_bytes]
+            self.reusable = False
+        self._left_bytes = max(0, left_bytes)
+        self._keep(data)
+        if left_bytes <= 0:
+            self._end()
+
+    def _feed_chunks(self, data: bytes) -> None:
+        before = self.buffered_bytes
+        try:
+            self._parse(data)
+        except httpx.RemoteProtocolError:
+            if not self.complete:
+                raise
+            self.reusable = False
+        if self.complete:
+            # The parser skips empty lines behind an answer in silence: only this ending shows that there are none.
+            self.reusable = self.reusable and data.endswith(_LAST_CHUNK)
+        elif self.buffered_bytes > before:
+            self._silent_bytes = 0
+        else:
+            self._silent_bytes += len(data)
+            if self._silent_bytes > self._head_max_bytes:
+                raise httpx.RemoteProtocolError("The answer has endless chunk extensions or trailers.")
+
+    def _keep(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.buffered_bytes += len(data)
+
+    def _end(self) -> None:
+        self.complete = True
+        self._parser = None  # it refers back to this answer: without the cycle, both go at once
+
+    # ---- what httptools calls -----------------------------------------------------------------------------------------------
+
+    def _parse(self, data: bytes) -> None:
+        parser = self._parser
+        if parser is None:
+            raise httpx.RemoteProtocolError("Bytes came behind the end of the answer.")
+        try:
+            parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            raise httpx.RemoteProtocolError(f"The answer is malformed: {error}") from error
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise _BytesBehindTheEnd
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.head_complete:  # behind the head come trailers, which nobody reads
+            self.headers.append((name, value.rstrip(b" \t")))
+
+    def on_headers_complete(self) -> None:
+        self._head_parsed = True
+        if self._parser is not None:
+            self.reusable = self._parser.should_keep_alive()
+
+    on_body = _keep
+
+    def on_message_complete(self) -> None:
+        if self._chunked:
+            self._end()

@@ -1,0 +1,1 @@
+"""The console script against the real running gateway."""

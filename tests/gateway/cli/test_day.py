@@ -1,0 +1,118 @@
+"""An operator's day and finance's, from the first account to the invoice in a file: over a month's end, at the command line alone.
+
+The sandbox is started twice with the same data: in the middle of October, and three hours into November.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.gateway.cli.office import Office
+from tests.running import Gateway
+
+MID_OCTOBER, NOVEMBER = "2026-10-15T03:00:00Z", "2026-10-31T18:00:00Z"
+CARD = {"effective_at": "2026-10-01T00:00:00Z", "models": {"solar-pro4": {"input": "30000", "output": "120000"}}}
+WORDS, TOKENS = 120_000_000, 150_000_000
+
+
+class October(NamedTuple):
+    """What the operator did in October, as the gateway answered it."""
+
+    partner: dict[str, Any]
+    developer: dict[str, Any]
+    key: dict[str, Any]
+    draft: dict[str, Any]
+    usage: dict[str, Any]
+
+
+def _october(office: Office, card_path: Path) -> October:
+    """Accounts, prices, text, a plan, a key; the developer calls."""
+    partner = office.json("accounts", "create", "Hanbit Books", "--kind", "club")
+    developer = office.json("accounts", "create", "Cafe Dev", "--monthly-cap", "5000.00", "--tax-country", "KR")
+    card_path.write_text(json.dumps(CARD), encoding="utf-8")
+    office.does("prices", "add", str(card_path))
+    gift = ("--dataset", "books-2024", "--words", str(WORDS), "--tokens", str(TOKENS))
+    assert "150,000,000" in office.does("club", "contribute", partner["id"], *gift)
+    office.does("club", "manifest", "solar-pro4-260806", "books-2024")
+    office.does("shares", "plan-add", "2026-10", "--pool-rate", "0.20")
+    key = office.json("keys", "create", developer["id"], "kiosk")
+    with office.gateway.caller(key["secret"]) as caller:
+        question = {"model": "solar-pro4", "messages": [{"role": "user", "content": "안녕?"}]}
+        assert caller.post("/chat/completions", json=question).status_code == 200
+    usage = office.json("usage", "--by", "model", "--account", developer["id"])
+    return October(partner, developer, key, office.json("month", "close", "2026-10", "--draft"), usage)
+
+
+@pytest.fixture(scope="module")
+def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Office, October]]:
+    """The office in November, and what happened in October."""
+    folder = tmp_path_factory.mktemp("months")
+    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": MID_OCTOBER}) as running:
+        october = _october(Office(running), folder / "card.json")
+    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": NOVEMBER}) as running:
+        yield Office(running), october
+
+
+def test_a_month_is_lived_through_closed_and_exported_at_the_command_line(
+    months: tuple[Office, October], tmp_path: Path
+) -> None:
+    office, october = months
+    [group] = october.usage["data"]
+    assert (group["group"], group["calls"]) == ("solar-pro4", 1)
+
+    closed = office.json("month", "close", "2026-10")
+    [named] = closed["invoices"]
+    assert named["account_id"] == october.developer["id"]
+    assert [named["total"]] == [drafted["total"] for drafted in october.draft["invoices"]]
+    assert office.json("month", "close", "2026-10") == closed
+    assert named["number"] in office.does("month", "close", "2026-10")
+
+    [invoice] = office.json("invoices", "list", "--month", "2026-10")["data"]
+    shown = office.does("invoices", "show", named["id"])
+    assert invoice["number"] in shown
+    assert f"total            {invoice['total']}" in " ".join(shown.split("\n")).replace("total  ", "total  ")
+    assert all(line["description"] in shown and line["amount"] in shown for line in invoice["lines"])
+
+    path = tmp_path / "invoice.csv"
+    office.does("invoices", "export", named["id"], "--format", "csv", "--output", str(path))
+    rows = list(csv.DictReader(path.open(encoding="utf-8", newline="")))
+    assert rows[-1]["amount"] == invoice["total"]
+    assert json.loads(office.does("invoices", "export", named["id"])) == invoice
+
+    [share] = office.json("shares", "list", "--month", "2026-10")["data"]
+    assert share["account_id"] == october.partner["id"]
+    assert f"{share['amount']}" in office.does("shares", "list")
+
+
+def test_a_draft_shows_the_bill_to_come_and_issues_nothing(months: tuple[Office, October]) -> None:
+    office, _ = months
+    text = office.does("month", "close", "2026-11", "--draft")
+    assert text == ""
+    assert office.json("invoices", "list", "--month", "2026-11") == {"data": [], "next": None}
+
+
+def test_a_month_that_is_not_over_is_refused_in_the_gateways_words(months: tuple[Office, October]) -> None:
+    code, line = months[0].refused("month", "close", "2026-11")
+    assert code == 1
+    assert line.startswith("month_not_over: ")
+
+
+def test_a_format_that_the_gateway_does_not_offer_is_refused_and_writes_no_file(
+    months: tuple[Office, October], tmp_path: Path
+) -> None:
+    office, _ = months
+    [invoice] = (
+        office.json("invoices", "list", "--month", "2026-10")["data"]
+        or office.json("month", "close", "2026-10")["invoices"]
+    )
+    path = tmp_path / "invoice.xml"
+    code, line = office.refused("invoices", "export", invoice["id"], "--format", "pdf", "--output", str(path))
+    assert code == 1
+    assert line.startswith("not_acceptable: ")
+    assert not path.exists()
