@@ -32,9 +32,10 @@ from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.edge.finance import FINANCE
-from gateway.edge.inference import inference_routes
+from gateway.edge.inference import METERED, inference_routes
 from gateway.edge.operator import Accounts, Keys
 from gateway.edge.pricing import PRICING
+from gateway.edge.protocol import protocol_of
 from gateway.journey import Bounds, Journey
 from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
@@ -114,11 +115,10 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await engine.dispose()
 
 
-def http_app(house: House) -> Litestar:
-    """The doors: inference, the caller's own view, and the operator's desk."""
+def open_journey(house: House) -> Journey:
+    """The way of a call through the rooms of this house."""
     settings = house.settings
-    token = "" if settings.operator_token is None else settings.operator_token.get_secret_value()
-    journey = Journey(
+    return Journey(
         house.clock,
         house.identify,
         house.prices,
@@ -131,6 +131,19 @@ def http_app(house: House) -> Litestar:
             total_timeout_s=settings.total_timeout_s,
         ),
     )
+
+
+def fast_door(house: House, journey: Journey) -> type[asyncio.Protocol] | str:
+    """What uvicorn takes as its `http`: the protocol class that takes inference calls off, or its own."""
+    if house.settings.door == "asgi":
+        return "httptools"
+    return protocol_of(journey, METERED, house.settings.request_body_max_bytes)
+
+
+def http_app(house: House, journey: Journey) -> Litestar:
+    """The doors behind ASGI: inference, the caller's own view, and the operator's desk."""
+    settings = house.settings
+    token = "" if settings.operator_token is None else settings.operator_token.get_secret_value()
     desk = Desk(
         sessions=house.sessions,
         clock=house.clock,

@@ -88,8 +88,7 @@ class Journey:
 
     async def _tell(self, trip: Trip, error: GatewayError) -> None:
         if trip.door.started:
-            await trip.door.write(trip.door.error_event(error))
-            await trip.door.end()
+            await trip.door.end(trip.door.error_event(error))
         else:
             await trip.door.refuse(error, {**trip.headers, **error.headers})
 
@@ -170,8 +169,7 @@ class Journey:
             raise fault
         trip.code = str(answer.status)
         await trip.door.start(answer.status, {**_passed(answer), **trip.headers, "content-length": str(len(body))})
-        await trip.door.write(body)
-        await trip.door.end()
+        await trip.door.end(body)
         return "upstream_refused"
 
     async def _whole(self, trip: Trip, hold: Hold, answer: UpstreamAnswer) -> str:
@@ -191,8 +189,7 @@ class Journey:
         settlement = await self._settle(trip, hold, Outcome(usage, model, reason, answer.attempts))
         cost = {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
         await trip.door.start(200, {**_passed(answer), **trip.headers, **cost, "content-length": str(len(body))})
-        await trip.door.write(body)
-        await trip.door.end()
+        await trip.door.end(body)
         return "whole"
 
     async def _long(self, trip: Trip, hold: Hold, answer: UpstreamAnswer, held: bytes, more: bytes) -> str:
@@ -210,8 +207,7 @@ class Journey:
             outcome = tally.outcome_of_tail(answer.attempts)
         finally:
             await self._settle(trip, hold, outcome or tally.outcome("upstream broke off", answer.attempts))
-        await trip.door.write(last)
-        await trip.door.end()
+        await trip.door.end(last)
         return "whole"
 
     async def _stream(self, trip: Trip, hold: Hold, ask: Ask, answer: UpstreamAnswer) -> str:
@@ -236,10 +232,11 @@ class Journey:
             why = "upstream broke off"
         finally:
             settlement = await asyncio.shield(self._settle(trip, hold, tally.outcome(why, answer.attempts)))
-        await trip.door.write(tally.last_words(settlement.cost_usd))
+        last_words = tally.last_words(settlement.cost_usd)
         if tally.broke_off:
+            await trip.door.write(last_words)
             raise UpstreamInterrupted
-        await trip.door.end()
+        await trip.door.end(last_words)
         return "streamed"
 
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:

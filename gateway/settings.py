@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     )
 
     # ---- bounds of a call
+    door: Literal["protocol", "asgi"] = Field(
+        default="protocol", description="where inference calls are taken off: before ASGI, or on an ordinary route"
+    )
     request_body_max_bytes: int = Field(default=16 * MIB, ge=1024, le=512 * MIB)
     answer_buffer_bytes: int = Field(default=32 * MIB, ge=1024, le=512 * MIB)
     sse_event_max_bytes: int = Field(default=4 * MIB, ge=1024, le=64 * MIB)

@@ -62,9 +62,24 @@ async def redis(stores: Stores) -> AsyncIterator[Redis]:
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """`solar-gateway serve --sandbox --workers 2`, as a user starts it."""
     with Gateway.started(tmp_path_factory.mktemp("gateway"), workers=2) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway(two_workers: Gateway) -> Gateway:
+    return two_workers
+
+
+@pytest.fixture(scope="session", params=["protocol", "asgi"])
+def either_door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The same, once for each door of inference: before ASGI, and on an ordinary route."""
+    if request.param == "protocol":
+        yield request.getfixturevalue("two_workers")
+        return
+    with Gateway.started(tmp_path_factory.mktemp("asgi"), workers=2, environment={"GATEWAY_DOOR": "asgi"}) as running:
         yield running
 
 

@@ -120,6 +120,11 @@ class Gateway:
             base_url=f"{self.url}/v1", headers={"authorization": f"Bearer {secret}"}, timeout=30, trust_env=False
         )
 
+    def in_flight(self) -> int:
+        """Calls that the simulated Solar is answering now."""
+        base = self.addresses["solar_url"].removesuffix("/v1")
+        return int(httpx.get(f"{base}/_sim/totals", trust_env=False).json()["in_flight"])
+
     def truth(self, after: int = 0) -> list[dict[str, Any]]:
         """What the simulated Solar served since a sequence number: its own records."""
         base = self.addresses["solar_url"].removesuffix("/v1")

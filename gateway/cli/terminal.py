@@ -36,8 +36,9 @@ Columns: TypeAlias = Mapping[str, str]
 """Heading → field of a row; a dot leads into an object."""
 _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-_PIPED_WIDTH = 200
+_PIPED_WIDTH = 1000
 _WORD_WIDTH = 12
+_IDS = ("id", "account", "card", "key")
 _NOTHING = "–"
 _log = Console(stderr=True, highlight=False)
 
@@ -107,7 +108,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], columns: Columns, title: str)
         amounts = all(text == _NOTHING or _NUMBER.fullmatch(text) for text in texts)
         longest = max(cell_len(text) for text in [heading, *texts])
         # An id that is cut in two cannot be copied, and an amount must not be: long texts give way.
-        whole = longest if heading == "id" or amounts or longest <= _WORD_WIDTH else None
+        whole = longest if heading in _IDS or amounts or longest <= _WORD_WIDTH else None
         table.add_column(heading, justify="right" if amounts else "left", overflow="fold", width=whole)
     for row in cells:
         table.add_row(*(Text(text) for text in row))

@@ -126,7 +126,7 @@ class Story:
             with solar_sdk.meter() as meter:
                 replies = await asyncio.gather(
                     *(
-                        client.chat(f"{n}: 짧게 인사해 줘", model=self.model, max_tokens=24 if self._local else 256)
+                        client.chat(f"{n}: 짧게 인사해 줘", model=self.model, max_tokens=16 if self._local else 256)
                         for n in range(3)
                     )
                 )
@@ -140,7 +140,7 @@ class Story:
 
     @property
     def _max_tokens(self) -> int:
-        return 48 if self._local else 100_000
+        return 32 if self._local else 100_000
 
     def _prompts(self) -> list[tuple[str, str]]:
         if self._local:

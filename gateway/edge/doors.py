@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any, TypeAlias
 
+from gateway.edge.hang_up import HangUp
 from gateway.edge.wire import secret_of, to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge
 from gateway.meter.endpoint import Endpoint
@@ -39,11 +39,7 @@ class AsgiDoor:
 
     async def read_body(self) -> bytes:
         """The whole body; raises `RequestTooLarge` before reading more than the bound."""
-        length = next((value for name, value in self._headers if name == b"content-length"), b"0")
-        if length.isdigit() and int(length) > self._body_max_bytes:
-            raise RequestTooLarge(self._body_max_bytes)
-        if any(name == b"content-encoding" and value != b"identity" for name, value in self._headers):
-            raise InvalidRequest("Send the request body uncompressed.")
+        check_body_headers(self._headers, self._body_max_bytes)
         parts: list[bytes] = []
         size, more = 0, True
         while more:
@@ -67,8 +63,8 @@ class AsgiDoor:
         if data:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self) -> None:
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def end(self, last: bytes = b"") -> None:
+        await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
         body = to_wire_error(error)
@@ -76,44 +72,32 @@ class AsgiDoor:
         # A body that was not read to its end cannot be told from the next request.
         closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
         await self.start(error.status, {**headers, **length, **closing})
-        await self.write(body)
-        await self.end()
+        await self.end(body)
 
     def error_event(self, error: GatewayError) -> bytes:
         return to_wire_error_event(error)
 
-    def hang_up_cancels(self) -> _HangUp:
-        return _HangUp(self._receive)
+    def hang_up_cancels(self) -> HangUp:
+        return HangUp(self._watch)
 
+    def _watch(self, cancel: Callable[[], None]) -> Callable[[], None]:
+        watching = asyncio.ensure_future(self._until_gone(cancel))
 
-class _HangUp:
-    """Watches for the client's hang-up; cancels the task inside the context and turns that into `ClientGone`."""
+        def stop() -> None:
+            watching.cancel()
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._gone = False
+        return stop
 
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a hang-up can only cancel a task")
-        self._task = task
-        self._watch = asyncio.ensure_future(self._watching())
-
-    async def _watching(self) -> None:
+    async def _until_gone(self, cancel: Callable[[], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             continue
-        self._gone = True
-        self._task.cancel()
+        cancel()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        self._watch.cancel()
-        if not self._gone:
-            return
-        if error is None:
-            # The cancellation was asked for, but has not arrived yet: take it here, not in what comes next.
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(0)
-        self._task.uncancel()
-        if error is None or isinstance(error, asyncio.CancelledError):
-            raise ClientGone from None
+
+def check_body_headers(headers: list[tuple[bytes, bytes]], body_max_bytes: int) -> None:
+    """Refuse what need not be read at all: a body that says it is too large, or a compressed one (whose size says nothing)."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value) > body_max_bytes:
+            raise RequestTooLarge(body_max_bytes)
+        if name == b"content-encoding" and value != b"identity":
+            raise InvalidRequest("Send the request body uncompressed.")

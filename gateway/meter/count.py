@@ -8,6 +8,8 @@ Errors: none; a block that makes no sense gives None, and the caller estimates.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from billing.usage import Usage
@@ -33,7 +35,7 @@ class Answer(msgspec.Struct):
     model: str | None = None
     usage: _UsageBlock | None = None
     choices: list[_Choice] | None = None
-    error: msgspec.Raw | None = None
+    error: Any = None  # of whatever shape: that there is one ends a stream
 
 
 _decode = msgspec.json.Decoder(Answer).decode

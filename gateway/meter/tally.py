@@ -19,6 +19,8 @@ _DONE = b"[DONE]"
 _USAGE = b'"usage"'
 _ERROR = b'"error"'
 _FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
+_TEXT = re.compile(rb'"(?:content|reasoning|arguments)"\s*:\s*"((?:[^"\\]|\\.)+)"')
+"""What a model wrote, in a delta: for the count of a stream that breaks off before its usage comes."""
 _USAGE_BLOCK = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
 _TAIL_BYTES = 64 * 1024
 
@@ -72,8 +74,10 @@ class StreamTally:
         if answer is not None and answer.error is not None and answer.choices is None:
             self._failed = self.ended = True
             return []
-        self._event_count += 1
-        self._text_bytes += max(0, len(event) - 160)
+        pieces = _TEXT.findall(event)
+        if pieces:
+            self._event_count += 1
+            self._text_bytes += sum(map(len, pieces))
         self._finished = self._finished or _FINISHED.search(event) is not None
         passed = self._superseded()
         if answer is not None:

@@ -11,8 +11,8 @@ import signal
 import uvloop
 
 from gateway.app import open_drain, open_house
-from gateway.processes.lifeline import end_with_parent
 from gateway.logs import set_up_logs
+from gateway.processes.lifeline import end_with_parent
 from gateway.processes.server import announce_ready
 from gateway.settings import Settings, read_settings
 

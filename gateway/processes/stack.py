@@ -13,8 +13,8 @@ from typing import IO
 
 from gateway.app import open_house
 from gateway.metrics import exposition
-from gateway.settings import read_settings
 from gateway.processes.supervisor import Supervisor
+from gateway.settings import read_settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """One worker: serves calls from a listening socket that it was handed, until SIGTERM.
 
-Run by the supervisor as `python -m gateway.processes.worker --fd N`; says `ready` on stdout once it serves. On SIGTERM it stops taking calls,
+Run by the supervisor as `python -m gateway.processes.worker --fd N`; says `ready` on stdout once it serves. On SIGTERM it takes no more calls,
 finishes the running ones within the grace time, and exits 0. Ends with its supervisor.
 """
 
@@ -14,9 +14,9 @@ import socket
 import uvicorn
 import uvloop
 
-from gateway.app import http_app, open_house
-from gateway.processes.lifeline import end_with_parent
+from gateway.app import fast_door, http_app, open_house, open_journey
 from gateway.logs import set_up_logs
+from gateway.processes.lifeline import end_with_parent
 from gateway.processes.server import Server, announce_ready
 from gateway.settings import Settings, read_settings
 
@@ -24,10 +24,11 @@ from gateway.settings import Settings, read_settings
 async def serve(settings: Settings, fd: int) -> None:
     """Serve until told to stop."""
     async with open_house(settings) as house:
+        journey = open_journey(house)
         config = uvicorn.Config(
-            http_app(house),
+            http_app(house, journey),
             loop="none",
-            http="httptools",
+            http=fast_door(house, journey),
             ws="none",
             lifespan="off",
             log_config=None,

@@ -26,48 +26,29 @@ class _BytesBehindTheEnd(ValueError):
 class Answer:
     """Feed it what the connection brings; take from it what has come of the body."""
 
-    __slots__ = (
-        "_chunked",
-        "_head",
-        "_head_bytes",
-        "_head_max_bytes",
-        "_head_only",
-        "_head_parsed",
-        "_left_bytes",
-        "_parser",
-        "_pieces",
-        "_silent_bytes",
-        "begun",
-        "buffered_bytes",
-        "complete",
-        "head_complete",
-        "headers",
-        "reason",
-        "reusable",
-        "status",
-        "version",
-    )
+    begun = False
+    """Has any byte of it come?"""
+    head_complete = False
+    complete = False
+    reusable = False
+    """Once complete: may its connection carry another request?"""
+    status = 0
+    reason = b""
+    version = b""
+    buffered_bytes = 0
+
+    _head = b""
+    _head_bytes = 0
+    _head_parsed = False
+    _chunked = False
+    _left_bytes: int | None = 0
+    _silent_bytes = 0
 
     def __init__(self, *, head_only: bool, head_max_bytes: int) -> None:
-        self.begun = False
-        """Has any byte of it come?"""
-        self.head_complete = False
-        self.complete = False
-        self.reusable = False
-        """Once complete: may its connection carry another request?"""
-        self.status = 0
-        self.reason = self.version = b""
         self.headers: Headers = []
-        self.buffered_bytes = 0
-        self._pieces: list[bytes] = []
         self._head_only = head_only
         self._head_max_bytes = head_max_bytes
-        self._head_bytes = 0
-        self._head = b""
-        self._head_parsed = False
-        self._chunked = False
-        self._left_bytes: int | None = 0
-        self._silent_bytes = 0
+        self._pieces: list[bytes] = []
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     # ---- from the connection ------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import select
-from typing import Protocol
+from typing import Protocol, cast
 
 import httpx
 
@@ -74,7 +74,7 @@ class Connection(asyncio.Protocol):
         """
         return not self._transport.is_closing() and not self._poll.poll(0)
 
-    def begin(self, outgoing: Outgoing, answer: Answer, read_timeout_s: float) -> Exchange:
+    def begin(self, outgoing: Outgoing, answer: Answer, read_timeout_s: float | None) -> Exchange:
         """Write what is known of a request."""
         exchange = Exchange(self, answer, outgoing, read_timeout_s)
         self._exchange = exchange
@@ -117,9 +117,7 @@ class Connection(asyncio.Protocol):
     # ---- from the loop ------------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not isinstance(transport, asyncio.Transport):
-            raise TypeError("a connection needs a transport that reads and writes")
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the methods, not the class
         self._poll = select.poll()
         self._poll.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
@@ -185,34 +183,24 @@ class Connection(asyncio.Protocol):
 class Exchange(httpx.AsyncByteStream):
     """A request under way; as a stream, the body of its answer: one piece of bytes for all that came since the last."""
 
-    __slots__ = (
-        "_connection",
-        "_loop",
-        "_read_timeout_s",
-        "_waiter",
-        "answer",
-        "deadline_s",
-        "error",
-        "keep_alive",
-        "late",
-        "sent",
-    )
+    error: Exception | None = None
+    deadline_s = NEVER_S
+    late: type[httpx.TimeoutException] = httpx.ReadTimeout
+    _waiter: asyncio.Future[None] | None = None
 
-    def __init__(self, connection: Connection, answer: Answer, outgoing: Outgoing, read_timeout_s: float) -> None:
+    def __init__(
+        self, connection: Connection, answer: Answer, outgoing: Outgoing, read_timeout_s: float | None
+    ) -> None:
         self.answer = answer
         self.keep_alive = outgoing.keep_alive
         self.sent = outgoing.pieces is None
-        self.error: Exception | None = None
-        self.deadline_s = NEVER_S
-        self.late: type[httpx.TimeoutException] = httpx.ReadTimeout
         self._connection: Connection | None = connection
         self._loop = connection.loop
         self._read_timeout_s = read_timeout_s
-        self._waiter: asyncio.Future[None] | None = None
 
     # ---- from the transport -------------------------------------------------------------------------------------------------
 
-    async def send_rest(self, outgoing: Outgoing, write_timeout_s: float) -> None:
+    async def send_rest(self, outgoing: Outgoing, write_timeout_s: float | None) -> None:
         """Send the pieces of the body and wait until the peer takes them; an early answer ends the sending."""
         if outgoing.pieces is not None:
             left_bytes = outgoing.length_bytes
@@ -228,12 +216,14 @@ class Exchange(httpx.AsyncByteStream):
 
     async def head(self, first_byte_timeout_s: float | None) -> None:
         """Returns when the head of the answer is there."""
-        first_byte_by_s = None if first_byte_timeout_s is None else self._loop.time() + first_byte_timeout_s
+        begun_s = self._loop.time()
         while not self.answer.head_complete:
             if self.error is not None:
                 raise self.error
-            by_s = self._loop.time() + self._read_timeout_s if first_byte_by_s is None else first_byte_by_s
-            await self._wait(by_s, httpx.ReadTimeout)
+            if first_byte_timeout_s is None:
+                await self._wait(self._read_timeout_s, httpx.ReadTimeout)
+            else:
+                await self._wait(begun_s + first_byte_timeout_s - self._loop.time(), httpx.ReadTimeout)
 
     def give_up(self) -> None:
         """Cut the connection, unless the answer is complete and the connection has gone its way."""
@@ -266,7 +256,7 @@ class Exchange(httpx.AsyncByteStream):
                 raise StopAsyncIteration
             if self.error is not None:
                 raise self.error
-            await self._wait(self._loop.time() + self._read_timeout_s, httpx.ReadTimeout)
+            await self._wait(self._read_timeout_s, httpx.ReadTimeout)
         piece = answer.take()
         if self._connection is not None:
             self._connection.resume_reading()
@@ -279,18 +269,19 @@ class Exchange(httpx.AsyncByteStream):
 
     # ---- waiting ------------------------------------------------------------------------------------------------------------
 
-    async def _write(self, data: bytes, write_timeout_s: float) -> bool:
+    async def _write(self, data: bytes, write_timeout_s: float | None) -> bool:
         """False where there is no use in writing more: the answer is there, or the connection is not."""
         while not self.answer.head_complete and self.error is None and self._connection is not None:
             if not self._connection.paused_writing:
                 self._connection.write(data)
                 return True
-            await self._wait(self._loop.time() + write_timeout_s, httpx.WriteTimeout)
+            await self._wait(write_timeout_s, httpx.WriteTimeout)
         return False
 
-    async def _wait(self, deadline_s: float, late: type[httpx.TimeoutException]) -> None:
+    async def _wait(self, timeout_s: float | None, late: type[httpx.TimeoutException]) -> None:
         """Until anything happens to this exchange. Cancelled, it takes its connection with it."""
-        self.deadline_s, self.late = deadline_s, late
+        if timeout_s is not None:
+            self.deadline_s, self.late = self._loop.time() + timeout_s, late
         waiter = self._waiter = self._loop.create_future()
         try:
             await waiter

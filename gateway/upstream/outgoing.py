@@ -1,45 +1,26 @@
 """An `httpx.Request` as bytes of HTTP/1.1. Pure.
 
 Nothing that a caller puts into a header can become a line of its own, and the framing that is declared is the framing that is sent
-(RFC 9112, June 2022, sections 2.2, 5 and 6). Units: bytes. Errors: `httpx.LocalProtocolError`, `httpx.UnsupportedProtocol`.
+(RFC 9112, June 2022, sections 2.2, 5 and 6). Units: bytes. Errors: `httpx.LocalProtocolError`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterable
-from enum import IntEnum
 from functools import lru_cache
 from typing import NamedTuple
 
 import httpx
 
+_HOST, _CONTENT_LENGTH, _TRANSFER_ENCODING, _CONNECTION = (
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"connection",
+)
+_FRAMING = frozenset({_HOST, _CONTENT_LENGTH, _TRANSFER_ENCODING, _CONNECTION})
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_DEFAULT_PORTS = {"http": 80, "https": 443}
-
-
-class _Kind(IntEnum):
-    PLAIN = 0
-    HOST = 1
-    CONTENT_LENGTH = 2
-    TRANSFER_ENCODING = 3
-    CONNECTION = 4
-
-
-_KINDS = {
-    b"host": _Kind.HOST,
-    b"content-length": _Kind.CONTENT_LENGTH,
-    b"transfer-encoding": _Kind.TRANSFER_ENCODING,
-    b"connection": _Kind.CONNECTION,
-}
-
-
-class Origin(NamedTuple):
-    """Where a connection leads."""
-
-    scheme: str
-    host: str
-    port: int
 
 
 class Outgoing(NamedTuple):
@@ -56,44 +37,39 @@ class Outgoing(NamedTuple):
     keep_alive: bool
 
 
-def origin_of(url: httpx.URL) -> Origin:
-    scheme = url.scheme
-    if scheme not in _DEFAULT_PORTS or not url.host:
-        raise httpx.UnsupportedProtocol(f"Only http:// and https:// addresses can be called, not {scheme!r}.")
-    return Origin(scheme, url.raw_host.decode("ascii"), url.port or _DEFAULT_PORTS[scheme])
-
-
 def to_wire_request(request: httpx.Request) -> Outgoing:
     method, target = _to_wire_method(request.method), request.url.raw_path
     lines = [b"%b %b HTTP/1.1" % (method, target)]
-    framing: dict[_Kind, bytes] = {}
+    framing: dict[bytes, bytes] = {}
     for name, value in request.headers.raw:
-        kind = _kind_of(name)
-        if kind:
-            if kind in framing and kind is not _Kind.CONNECTION:
+        lines.append(name + b": " + value)
+        special = _framing_name(name)
+        if special is not None:
+            if special in framing and special is not _CONNECTION:
                 raise httpx.LocalProtocolError(f"The request has two {name!r} headers.")
-            framing[kind] = value
-        lines.append(b"%b: %b" % (name, value))
-    if _Kind.HOST not in framing:
+            framing[special] = value
+    if _HOST not in framing:
         raise httpx.LocalProtocolError("The request has no Host header.")
 
     body, pieces = _body_of(request.stream)
     length_bytes = _declared_length(framing)
-    if _Kind.TRANSFER_ENCODING in framing:
-        body = _to_wire_chunk(body) + _to_wire_chunk(b"") if pieces is None else b""
-    elif pieces is None and length_bytes is None and body:
-        lines.append(b"content-length: %d" % len(body))
-    elif pieces is None and length_bytes is not None and length_bytes != len(body):
+    if _TRANSFER_ENCODING in framing:
+        body = _to_wire_body_in_chunks(body) if pieces is None else b""
+    elif pieces is not None:
+        if length_bytes is None:
+            lines.append(b"transfer-encoding: chunked")
+    elif length_bytes is None:
+        if body:
+            lines.append(b"content-length: %d" % len(body))
+    elif length_bytes != len(body):
         raise httpx.LocalProtocolError(f"The body has {len(body)} bytes, its declared length is {length_bytes}.")
-    elif pieces is not None and length_bytes is None:
-        lines.append(b"transfer-encoding: chunked")
 
     lines.append(b"\r\n")
     head = b"\r\n".join(lines)
     breaks = len(lines)
     if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head or b" " in target:
         raise httpx.LocalProtocolError("The request has a line break or a zero byte in its target or in a header.")
-    keep_alive = b"close" not in framing.get(_Kind.CONNECTION, b"").lower()
+    keep_alive = _CONNECTION not in framing or b"close" not in framing[_CONNECTION].lower()
     return Outgoing(head + body, pieces, length_bytes, method == b"HEAD", keep_alive)
 
 
@@ -117,6 +93,10 @@ def _to_wire_chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
 
 
+def _to_wire_body_in_chunks(body: bytes) -> bytes:
+    return (_to_wire_chunk(body) if body else b"") + _to_wire_chunk(b"")
+
+
 def _body_of(stream: object) -> tuple[bytes, AsyncIterable[bytes] | None]:
     if isinstance(stream, httpx.ByteStream):
         return b"".join(stream), None
@@ -125,8 +105,8 @@ def _body_of(stream: object) -> tuple[bytes, AsyncIterable[bytes] | None]:
     raise httpx.LocalProtocolError("The body of an asynchronous request must be an asynchronous stream.")
 
 
-def _declared_length(framing: dict[_Kind, bytes]) -> int | None:
-    length, coding = framing.get(_Kind.CONTENT_LENGTH), framing.get(_Kind.TRANSFER_ENCODING)
+def _declared_length(framing: dict[bytes, bytes]) -> int | None:
+    length, coding = framing.get(_CONTENT_LENGTH), framing.get(_TRANSFER_ENCODING)
     if coding is not None and (length is not None or coding.lower() != b"chunked"):
         raise httpx.LocalProtocolError("The request's framing is not one of: a content length, 'chunked'.")
     if length is None:
@@ -137,10 +117,11 @@ def _declared_length(framing: dict[_Kind, bytes]) -> int | None:
 
 
 @lru_cache(maxsize=1024)
-def _kind_of(name: bytes) -> _Kind:
+def _framing_name(name: bytes) -> bytes | None:
+    """The lower-case name of a header that has to do with framing; None for any other."""
     if not _TOKEN.fullmatch(name):
         raise httpx.LocalProtocolError(f"{name!r} is not the name of a header.")
-    return _KINDS.get(name.lower(), _Kind.PLAIN)
+    return next((special for special in _FRAMING if special == name.lower()), None)
 
 
 @lru_cache(maxsize=64)

@@ -3,7 +3,7 @@
 Free connections are a stack: the most recent is used first, so that what is not needed grows old and is closed. A request that finds
 no free connection opens one; at the bound it waits its turn, first come, first served, and is handed the next connection that is free,
 or the place of one that is gone.
-Units: seconds on the loop's clock. Errors: `httpx.ConnectTimeout`, `ConnectError`, `PoolTimeout`: in each of these cases nothing was sent.
+Units: seconds on the loop's clock. Errors: `httpx.ConnectTimeout`, `ConnectError`, `PoolTimeout`: in each of these cases nothing was sent; `UnsupportedProtocol`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,22 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import httpx
 
-from gateway.upstream.connection import Connection
-from gateway.upstream.outgoing import Origin
+from gateway.upstream.connection import NEVER_S, Connection
 
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _CLOSED = "The transport was closed."
+
+
+class Origin(NamedTuple):
+    """Where connections lead. The tuple of an address's scheme, raw host and port is equal to it, and cheaper to make."""
+
+    scheme: str
+    host: bytes
+    port: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +50,13 @@ class Pool:
         limits: Limits,
         tls: Callable[[], ssl.SSLContext],
     ) -> None:
+        if origin.scheme not in _DEFAULT_PORTS or not origin.host:
+            raise httpx.UnsupportedProtocol(
+                f"Only http:// and https:// addresses can be called, not {origin.scheme!r}."
+            )
         self._loop = loop
-        self._origin = origin
+        self._host = origin.host.decode("ascii")
+        self._port = origin.port or _DEFAULT_PORTS[origin.scheme]
         self._limits = limits
         self._tls = tls if origin.scheme == "https" else None
         self._closed = False
@@ -81,9 +95,9 @@ class Pool:
             connection.cut()
         return None
 
-    async def take(self, connect_timeout_s: float | None, pool_timeout_s: float) -> Connection:
+    async def take(self, connect_timeout_s: float | None, pool_timeout_s: float | None) -> Connection:
         """A free connection, or a fresh one."""
-        deadline_s = self._loop.time() + pool_timeout_s
+        deadline_s = NEVER_S if pool_timeout_s is None else self._loop.time() + pool_timeout_s
         while not self._closed:
             connection = self.take_free()
             if connection is not None:
@@ -99,7 +113,7 @@ class Pool:
             connection.cut()
         raise httpx.ConnectError(_CLOSED)
 
-    async def take_fresh(self, connect_timeout_s: float | None, pool_timeout_s: float) -> Connection:
+    async def take_fresh(self, connect_timeout_s: float | None, pool_timeout_s: float | None) -> Connection:
         """A connection that has carried nothing yet; every free one is given up for it, since they may all be stale."""
         while self._free:
             self._free.pop().cut()
@@ -126,20 +140,20 @@ class Pool:
         return connection
 
     async def _open_socket(self, timeout_s: float | None) -> Connection:
-        origin, limits = self._origin, self._limits
+        host, port = self._host, self._port
         try:
             async with asyncio.timeout(timeout_s):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, self, buffer_max_bytes=limits.buffer_max_bytes),
-                    origin.host,
-                    origin.port,
+                    lambda: Connection(self._loop, self, buffer_max_bytes=self._limits.buffer_max_bytes),
+                    host,
+                    port,
                     ssl=None if self._tls is None else self._tls(),
-                    server_hostname=None if self._tls is None else origin.host,
+                    server_hostname=None if self._tls is None else host,
                 )
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"No connection to {origin.host}:{origin.port} within {timeout_s} s.") from error
+            raise httpx.ConnectTimeout(f"No connection to {host}:{port} within {timeout_s} s.") from error
         except (OSError, UnicodeError) as error:
-            raise httpx.ConnectError(f"No connection to {origin.host}:{origin.port}: {error}") from error
+            raise httpx.ConnectError(f"No connection to {host}:{port}: {error}") from error
         return connection
 
     async def _turn(self, deadline_s: float) -> Connection | None:

@@ -118,12 +118,13 @@ class Solar:
             url = self._urls[path] = httpx.URL(self._base_url + path)
         headers = [
             (b"host", url.netloc),
-            (b"authorization", b"Bearer " + next(self._keys).encode("ascii")),
             (b"content-type", b"application/json"),
             (b"accept", b"application/json, text/event-stream"),
             (b"accept-encoding", b"identity"),
             (b"content-length", b"%d" % len(body)),
         ]
+        if key := next(self._keys):
+            headers.append((b"authorization", b"Bearer " + key.encode("ascii")))
         stream = httpx.ByteStream(body)
         return httpx.Request("POST", url, headers=headers, stream=stream, extensions={"timeout": self._timeouts})
 

@@ -24,15 +24,17 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Mapping
 
 import httpx
 
 from gateway.upstream.answer import Answer
-from gateway.upstream.connection import NEVER_S, Connection, Exchange
-from gateway.upstream.outgoing import Origin, Outgoing, origin_of, to_wire_request
-from gateway.upstream.pool import Limits, Pool
+from gateway.upstream.connection import Connection, Exchange
+from gateway.upstream.outgoing import Outgoing, to_wire_request
+from gateway.upstream.pool import Limits, Origin, Pool
 
-Timeouts = dict[str, float | None]
+Timeouts = Mapping[str, float | None]
+OriginKey = tuple[str, bytes, int | None]
 
 
 class PooledTransport(httpx.AsyncBaseTransport):
@@ -55,7 +57,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._head_max_bytes = head_max_bytes
         self._tick_s = tick_s
         self._resend_if_closed_unanswered = resend_if_closed_unanswered
-        self._pools: dict[Origin, Pool] = {}
+        self._pools: dict[OriginKey, Pool] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
         self.resends_count = 0
@@ -78,13 +80,13 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Returns when the answer's head is there; its stream brings the body, and must be read to its end or closed."""
-        outgoing, origin = to_wire_request(request), origin_of(request.url)
+        outgoing, url = to_wire_request(request), request.url
+        origin = (url.scheme, url.raw_host, url.port)
         timeouts: Timeouts = request.extensions.get("timeout") or {}
-        connect_s, pool_s = timeouts.get("connect"), _or_never(timeouts.get("pool"))
-        pool = self._pool_of(origin)
-        connection = pool.take_free() or await pool.take(connect_s, pool_s)
+        pool = self._pools.get(origin) or self._open_pool(origin)
+        connection = pool.take_free() or await pool.take(timeouts.get("connect"), timeouts.get("pool"))
         was_used = connection.used
-        exchange = connection.begin(outgoing, self._answer_to(outgoing), _or_never(timeouts.get("read")))
+        exchange = self._begin(connection, outgoing, timeouts)
         try:
             await _converse(connection, exchange, outgoing, timeouts)
         except (httpx.RemoteProtocolError, httpx.ReadError):
@@ -92,8 +94,9 @@ class PooledTransport(httpx.AsyncBaseTransport):
             if not (unanswered and self._resend_if_closed_unanswered):
                 raise
             self.resends_count += 1
-            connection = await self._pool_of(origin).take_fresh(connect_s, pool_s)
-            exchange = connection.begin(outgoing, self._answer_to(outgoing), _or_never(timeouts.get("read")))
+            pool = self._pools.get(origin) or self._open_pool(origin)
+            connection = await pool.take_fresh(timeouts.get("connect"), timeouts.get("pool"))
+            exchange = self._begin(connection, outgoing, timeouts)
             await _converse(connection, exchange, outgoing, timeouts)
         answer = exchange.answer
         return httpx.Response(
@@ -114,18 +117,17 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     # ---- inside -------------------------------------------------------------------------------------------------------------
 
-    def _answer_to(self, outgoing: Outgoing) -> Answer:
-        return Answer(head_only=outgoing.head_only, head_max_bytes=self._head_max_bytes)
+    def _begin(self, connection: Connection, outgoing: Outgoing, timeouts: Timeouts) -> Exchange:
+        answer = Answer(head_only=outgoing.head_only, head_max_bytes=self._head_max_bytes)
+        return connection.begin(outgoing, answer, timeouts.get("read"))
 
-    def _pool_of(self, origin: Origin) -> Pool:
-        pool = self._pools.get(origin)
-        if pool is None:
-            if self._closed:
-                raise httpx.ConnectError("The transport was closed.")
-            loop = asyncio.get_running_loop()
-            pool = self._pools[origin] = Pool(loop, origin, self._limits, self._tls)
-            if self._timer is None:
-                self._timer = loop.call_later(self._tick_s, self._tick, loop)
+    def _open_pool(self, origin: OriginKey) -> Pool:
+        if self._closed:
+            raise httpx.ConnectError("The transport was closed.")
+        loop = asyncio.get_running_loop()
+        pool = self._pools[origin] = Pool(loop, Origin(*origin), self._limits, self._tls)
+        if self._timer is None:
+            self._timer = loop.call_later(self._tick_s, self._tick, loop)
         return pool
 
     def _tick(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -149,12 +151,8 @@ async def _converse(connection: Connection, exchange: Exchange, outgoing: Outgoi
     """Until the answer's head is there."""
     try:
         if outgoing.pieces is not None or connection.paused_writing:
-            await exchange.send_rest(outgoing, _or_never(timeouts.get("write")))
+            await exchange.send_rest(outgoing, timeouts.get("write"))
         await exchange.head(timeouts.get("first_byte"))
     except BaseException:
         exchange.give_up()
         raise
-
-
-def _or_never(timeout_s: float | None) -> float:
-    return NEVER_S if timeout_s is None else timeout_s

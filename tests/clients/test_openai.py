@@ -9,6 +9,12 @@ from tests.running import Gateway
 
 
 @pytest.fixture
+def gateway(either_door: Gateway) -> Gateway:
+    """Every test here runs over both doors."""
+    return either_door
+
+
+@pytest.fixture
 def client(gateway: Gateway) -> openai.OpenAI:
     return openai.OpenAI(api_key=gateway.new_key(), base_url=f"{gateway.url}/v1", max_retries=0)
 

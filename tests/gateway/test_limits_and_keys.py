@@ -43,7 +43,11 @@ def test_calls_at_once_over_two_workers_never_pass_the_limit(gateway: Gateway) -
 def test_a_cap_is_never_passed_by_parallel_calls_and_no_hold_is_left_over(gateway: Gateway) -> None:
     account = gateway.account(monthly_cap="0.0100")
     secret = gateway.key(account["id"])
-    body = {"model": "solar-pro4", "max_tokens": 1000, "messages": [{"role": "user", "content": "[[sim: tokens=1000]] 안녕?"}]}
+    body = {
+        "model": "solar-pro4",
+        "max_tokens": 1000,
+        "messages": [{"role": "user", "content": "[[sim: tokens=1000]] 안녕?"}],
+    }
 
     def one(_: int) -> tuple[int, Decimal]:
         with gateway.caller(secret) as caller:
@@ -125,7 +129,11 @@ def test_a_card_posted_now_prices_the_next_call_at_every_worker(gateway: Gateway
             return str(caller.post("/chat/completions", json=CHAT).headers["x-solar-cost"])
 
     assert costs() == {"0.0000285"}
-    card = {"effective_at": datetime.now(UTC).isoformat(), "account_id": account, "models": {"solar-pro4": {"input": "1", "output": "2"}}}
+    card = {
+        "effective_at": datetime.now(UTC).isoformat(),
+        "account_id": account,
+        "models": {"solar-pro4": {"input": "1", "output": "2"}},
+    }
     gateway.post("/rate-cards", card)
     assert costs() == {"0.000053"}
     backdated = gateway.operator.post("/rate-cards", json={**card, "effective_at": "2026-01-01T00:00:00Z"})

@@ -57,9 +57,7 @@ class Shard:
     hold_s: float = 60.0
 
     def __post_init__(self) -> None:
-        self.ticker = Ticker(
-            self.redis, timeout_s=self.timeout_s, batch_max=self.batch_max, stream_max=self.stream_max
-        )
+        self.ticker = Ticker(self.redis, timeout_s=self.timeout_s, batch_max=self.batch_max, stream_max=self.stream_max)
         self.admission = Admission(
             self.ticker, self.books.read, shards=1, hold_s=self.hold_s, settle_retry_s=0.2, settled_memory_s=30
         )
@@ -113,12 +111,17 @@ class Shard:
     async def dump(self) -> dict[str, Any]:
         """Everything that Redis holds, without what depends on the instant: buckets are added up, expiries left out."""
         found: dict[str, Any] = {}
-        for raw in sorted(await self.redis.keys("*")):
-            key, kind = raw.decode(), (await self.redis.type(raw)).decode()
+        names: Any = await self.redis.keys("*")
+        for raw in sorted(names):
+            key, kind = raw.decode(), await self.kind_of(raw)
             if key.endswith(":o"):
                 continue
             found[key] = await self._value(key, kind)
         return found
+
+    async def kind_of(self, key: bytes) -> str:
+        kind: Any = await self.redis.type(key)
+        return str(kind.decode())
 
     async def _value(self, key: str, kind: str) -> Any:
         if kind == "hash":
@@ -131,7 +134,7 @@ class Shard:
         if kind == "zset":
             return sorted(await self.redis.zrange(key, 0, -1))
         if kind == "stream":
-            return [record.done()[1:] + (record.taken, record.usage) for record in await self.records()]
+            return [(*record.done()[1:], record.taken, record.usage) for record in await self.records()]
         value: Any = await self.redis.get(key)
         if ":h:" not in key and ":g:" not in key:
             return value

@@ -17,7 +17,9 @@ FAR_MS = 4_000_000_000_000
 HOLD_MS = 3_600_000
 
 
-def admission(call: int, account: str, epoch: int, cards: int, cap: int, amount: int, rates: tuple[int, int, int]) -> Operation:
+def admission(
+    call: int, account: str, epoch: int, cards: int, cap: int, amount: int, rates: tuple[int, int, int]
+) -> Operation:
     orphan = (1000, [0, 3, 0], [3000, 2000, 1000], f"orphan {call}")
     limits = [(f"a:{account}", *rates)]
     return ("A", _id(call), account, epoch, cards, HOLD_MS, limits, 7, [("m:1", cap), ("prepaid", -1)], amount, orphan)

@@ -42,7 +42,9 @@ async def test_the_caps_of_a_key_and_of_its_account_both_hold(shard: Shard) -> N
 
 
 async def test_an_empty_prepaid_balance_is_insufficient_quota(shard: Shard) -> None:
-    shard.books.totals["2020-01", "key_1"] = RunningTotal(Decimal("0.0001"), 3)  # spent long ago: a balance has no month
+    shard.books.totals["2020-01", "key_1"] = RunningTotal(
+        Decimal("0.0001"), 3
+    )  # spent long ago: a balance has no month
     caller = a_caller(new_account_id(), prepaid_nano=HOLD_NANO + 100_000)
     await shard.admit(a_call(caller))
     with pytest.raises(InsufficientQuota):
@@ -78,7 +80,9 @@ async def test_a_refusal_takes_nothing_whatever_its_reason(shard: Shard) -> None
 
 
 @pytest.mark.parametrize("covered", [0, 1, 7, 49])
-async def test_fifty_calls_at_once_over_two_workers_never_pass_the_cap(stores: Stores, shard: Shard, covered: int) -> None:
+async def test_fifty_calls_at_once_over_two_workers_never_pass_the_cap(
+    stores: Stores, shard: Shard, covered: int
+) -> None:
     other = Shard(open_redis(stores.redis_url), shard.books, batch_max=3)
     caller = a_caller(new_account_id(), cap_nano=covered * HOLD_NANO + HOLD_NANO - 1)
 

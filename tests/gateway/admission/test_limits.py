@@ -65,7 +65,7 @@ async def test_what_left_the_window_is_forgotten_and_what_is_still_in_it_counts(
     await shard.fill_window("r", scope_of(call), [(bucket - 700, 5), (bucket - 601, 5), (bucket - 590, 1)])
     await shard.admit(again(call))
     await refused(shard, again(call))
-    window = await shard.redis.hgetall(f"{{s0}}:w:r:{scope_of(call)}")  # type: ignore[misc]
+    window = await shard.redis.hgetall(f"{{s0}}:w:r:{scope_of(call)}")
     assert int(window[b"s"]) == 2
     assert str(bucket - 700).encode() not in window
 

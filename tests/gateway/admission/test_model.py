@@ -156,7 +156,7 @@ class Run:
             assert row[1] == sum(nano for of, nano in undrained if key in (None, of))
         if self.model.held or self.model.charged:
             assert [grant[3] for grant in grants] == [self.model.grant]
-        running = await self.shard.redis.hget(f"{{s0}}:a:{self.account}", f"i:a:{self.account}")  # type: ignore[misc]
+        running = await self.shard.redis.hget(f"{{s0}}:a:{self.account}", f"i:a:{self.account}")
         assert int(running or 0) == len(self.model.held)
         assert await self.shard.redis.zcard("{s0}:holds") == len(self.model.held)
         assert len(await self.shard.records()) == len(self.model.charged) - self.model.drained

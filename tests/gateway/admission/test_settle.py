@@ -16,8 +16,8 @@ NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
 
 
-def new_call(**fields: int) -> Call:
-    return a_call(a_caller(new_account_id()), **fields)
+def new_call() -> Call:
+    return a_call(a_caller(new_account_id()))
 
 
 async def test_a_settlement_charges_the_exact_cost_and_counts_it_rounded_up(shard: Shard) -> None:
@@ -74,7 +74,7 @@ async def test_grants_pay_oldest_expiry_first_and_output_before_input_before_cac
     (record,) = await shard.records()
     assert record.taken == [("soon", 1, 5), ("soon", 2, 3), ("late", 2, 1), ("late", 3, 3)]
     assert settlement.granted == Usage(4, 3, 5)
-    assert (settlement.cost_usd, record.nano_usd) == (0, 0)
+    assert (settlement.cost_usd, record.nano_usd) == (Decimal(0), 0)
     left = await shard.grants_left(call.caller.account_id)
     assert left == {"soon": 0, "late": 96, "expired": 100, "not yet": 100}
 

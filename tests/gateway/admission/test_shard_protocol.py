@@ -16,7 +16,7 @@ from tests.gateway.values import a_call, a_caller, new_account_id
 
 
 async def counted(shard: Shard, account: str, scope: str) -> tuple[int, int]:
-    values = await shard.redis.hmget(f"{{s0}}:a:{account}", [f"c:{scope}", f"n:{scope}"])  # type: ignore[misc]
+    values = await shard.redis.hmget(f"{{s0}}:a:{account}", [f"c:{scope}", f"n:{scope}"])
     return int(values[0] or 0), int(values[1] or 0)
 
 

@@ -20,16 +20,17 @@ from tests.gateway.admission.shard import Shard, open_redis
 from tests.gateway.values import a_call, a_caller, new_account_id
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Poll a condition of Redis, within five seconds."""
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    """Poll a condition of Redis; fails after five seconds."""
     async with asyncio.timeout(5):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110 - Redis has nobody to tell
             await asyncio.sleep(0.01)
-    assert await condition(), what
 
 
 @asynccontextmanager
-async def a_server(answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> AsyncIterator[str]:
+async def a_server(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
     """A TCP server on loopback; its address as a Redis URL."""
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
@@ -132,7 +133,7 @@ async def test_a_refused_admission_that_redis_took_all_the_same_is_given_back_an
     async def nothing_is_held() -> bool:
         return await shard.redis.zcard("{s0}:holds") == 0 and not slow.admission._to_free
 
-    await until(nothing_is_held, "the hold in doubt is given back")
+    await until(nothing_is_held)
     assert await shard.ask("W", 100, 30_000) == ["ok", 0]
     assert await shard.records() == []
     assert await shard.in_hand(a_call(caller)) == (0, 0, 0)
@@ -152,7 +153,7 @@ async def test_an_admission_whose_asker_is_cancelled_is_given_back(shard: Shard)
     async def nothing_is_held() -> bool:
         return not shard.admission._to_free and await shard.in_hand(a_call(caller)) == (0, 0, 0)
 
-    await until(nothing_is_held, "cancelled admissions are given back")
+    await until(nothing_is_held)
 
 
 async def test_a_hold_that_could_not_be_given_back_is_given_back_later(shard: Shard) -> None:
@@ -164,7 +165,7 @@ async def test_a_hold_that_could_not_be_given_back_is_given_back_later(shard: Sh
     async def nothing_is_held() -> bool:
         return await shard.in_hand(hold.call) == (0, 0, 0)
 
-    await until(nothing_is_held, "the hold is given back once Redis answers")
+    await until(nothing_is_held)
     assert await shard.records() == []
 
 

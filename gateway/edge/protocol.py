@@ -1,0 +1,212 @@
+"""The fast door: inference calls are taken off in the server's protocol class, before ASGI; everything else goes on to Litestar.
+
+uvicorn's ASGI cycle costs about 80 of the 96 µs that a Litestar route costs here (design.md section 8, 2026-11). `InferenceProtocol` keeps
+all that uvicorn does for a connection (parsing, pipelining, keep-alive and its timer, shutdown, flow control), and puts an
+`InferenceCycle` where uvicorn would put its ASGI cycle. That cycle is a `Door`: the same journey walks through it.
+Source of the attributes that a cycle must have: uvicorn 0.54, protocols/http/httptools_impl.py (2026-11).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway.edge.doors import check_body_headers
+from gateway.edge.hang_up import HangUp
+from gateway.edge.wire import secret_of, to_wire_error, to_wire_error_event
+from gateway.errors import GatewayError, RequestTooLarge
+from gateway.journey import Journey
+from gateway.meter.endpoint import Endpoint
+from gateway.trip import ClientGone
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
+
+
+class InferenceProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, with a door for metered calls. Subclassed by `protocol_of`, which names the journey."""
+
+    journey: Journey
+    metered: Mapping[bytes, Endpoint]
+    body_max_bytes: int
+
+    def on_message_begin(self) -> None:
+        # The ASGI scope is built only for requests that go on to ASGI.
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+
+    def on_headers_complete(self) -> None:
+        endpoint = self.metered.get(self.url)
+        if endpoint is None or self.parser.get_method() != b"POST" or self.parser.should_upgrade():
+            self._go_on_to_asgi()
+            return
+        before = self.cycle
+        cycle = InferenceCycle(self, endpoint, self.headers)
+        self.cycle = cycle  # type: ignore[assignment]
+        if before is None or before.response_complete:
+            self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type]
+
+    def _go_on_to_asgi(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for cycle in (self.cycle, *(waiting for waiting, _ in self.pipeline)):
+            if isinstance(cycle, InferenceCycle):
+                cycle.hang_up()
+        super().connection_lost(exc)
+
+
+def protocol_of(journey: Journey, metered: Mapping[str, Endpoint], body_max_bytes: int) -> type[InferenceProtocol]:
+    """A protocol class for `uvicorn.Config(http=…)` that carries metered calls through a journey."""
+    members = {
+        "journey": journey,
+        "metered": {path.encode(): endpoint for path, endpoint in metered.items()},
+        "body_max_bytes": body_max_bytes,
+    }
+    return type("MeteredProtocol", (InferenceProtocol,), members)
+
+
+class InferenceCycle:
+    """One metered request, from its headers to the last byte of its answer. In place of uvicorn's `RequestResponseCycle`."""
+
+    def __init__(self, protocol: InferenceProtocol, endpoint: Endpoint, headers: list[tuple[bytes, bytes]]) -> None:
+        self.endpoint = endpoint
+        self.secret = secret_of(headers)
+        self._headers = headers
+        self._protocol = protocol
+        self._transport: asyncio.Transport = protocol.transport
+        self._flow: FlowControl = protocol.flow
+        self._expects_100 = protocol.expect_100_continue
+        self._head: bytes | None = None
+        self._chunked = False
+        self._cancel: Callable[[], None] | None = None
+        self.on_response: Callable[[], None] = protocol.on_response_complete
+        # What uvicorn's protocol writes into a cycle:
+        self.body = bytearray()
+        self.more_body = True
+        self.message_event = asyncio.Event()
+        self.disconnected = False
+        self.response_complete = False
+        self.keep_alive = protocol.parser.get_http_version() != "1.0" and protocol.parser.should_keep_alive()
+        self.started = False
+
+    async def run_asgi(self, _: Any) -> None:
+        """The name under which uvicorn starts a cycle."""
+        try:
+            await self._protocol.journey.carry(self)
+        except BaseException:
+            if not self.started and not self.disconnected:
+                await self.refuse(GatewayError("Something went wrong inside the gateway. It has been logged."), {})
+            raise
+        finally:
+            if not self.response_complete:
+                self._transport.close()
+            self.on_response = _nothing
+
+    # ---- the request --------------------------------------------------------------------------------------------------------
+
+    async def read_body(self) -> bytes:
+        """The whole body; raises `RequestTooLarge` before holding more than the bound and one read."""
+        body_max_bytes = self._protocol.body_max_bytes
+        check_body_headers(self._headers, body_max_bytes)
+        if self._expects_100:
+            self._transport.write(_CONTINUE)
+        while self.more_body:
+            self._flow.resume_reading()
+            await self.message_event.wait()
+            self.message_event.clear()
+            if self.disconnected:
+                raise ClientGone
+            if len(self.body) > body_max_bytes:
+                raise RequestTooLarge(body_max_bytes)
+        return bytes(self.body)
+
+    def hang_up(self) -> None:
+        """The client is gone."""
+        self.disconnected = True
+        if self._cancel is not None:
+            self._cancel()
+
+    def hang_up_cancels(self) -> HangUp:
+        return HangUp(self._watch)
+
+    def _watch(self, cancel: Callable[[], None]) -> Callable[[], None]:
+        self._cancel = cancel
+        if self.disconnected:
+            cancel()
+        return self._stop_watching
+
+    def _stop_watching(self) -> None:
+        self._cancel = None
+
+    # ---- the answer ---------------------------------------------------------------------------------------------------------
+
+    async def start(self, status: int, headers: dict[str, str]) -> None:
+        """The head; it leaves with the first byte of the body where the length is known, else at once."""
+        self.started = True
+        self._chunked = "content-length" not in headers
+        lines = [STATUS_LINE[status]]
+        lines += [b"%b: %b\r\n" % field for field in self._protocol.server_state.default_headers]
+        lines += [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers.items()]
+        if "connection" in headers:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n")
+        self._head = b"".join(lines)
+        if self._chunked:
+            await self._send(self._take_head())
+
+    async def write(self, data: bytes) -> None:
+        if not data:
+            return
+        await self._send(self._take_head() + self._framed(data))
+
+    async def end(self, last: bytes = b"") -> None:
+        await self._send(self._take_head() + self._framed(last) + (_LAST_CHUNK if self._chunked else b""))
+        self.response_complete = True
+        if self.disconnected:
+            return
+        if not self.keep_alive:
+            self._transport.close()
+        self.on_response()
+
+    async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
+        body = to_wire_error(error)
+        closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
+        await self.start(
+            error.status, {**headers, "content-type": "application/json", "content-length": str(len(body)), **closing}
+        )
+        await self.end(body)
+
+    def error_event(self, error: GatewayError) -> bytes:
+        return to_wire_error_event(error)
+
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
+
+    def _take_head(self) -> bytes:
+        head, self._head = self._head, None
+        return head or b""
+
+    async def _send(self, data: bytes) -> None:
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
+        if data and not self.disconnected and not self._transport.is_closing():
+            self._transport.write(data)
+
+
+def _nothing() -> None:
+    """A cycle that has ended calls nobody back."""
