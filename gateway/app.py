@@ -39,6 +39,7 @@ from gateway.edge.protocol import protocol_of
 from gateway.journey import Bounds, Journey
 from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
+from gateway.logs import CallLog
 from gateway.settings import Settings, SettingsError
 from gateway.upstream.solar import Solar
 
@@ -60,6 +61,7 @@ class House:
     identify: Identify
     prices: PriceTable
     solar: Solar
+    call_log: CallLog
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
@@ -106,11 +108,13 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         ),
         prices=PriceTable(reader_of_cards(sessions)),
         solar=_open_solar(settings),
+        call_log=CallLog(),
     )
     try:
         yield house
     finally:
         await house.solar.close()
+        house.call_log.flush()
         await ticker.close()
         await engine.dispose()
 
@@ -130,6 +134,7 @@ def open_journey(house: House) -> Journey:
             expected_output_tokens=settings.expected_output_tokens,
             total_timeout_s=settings.total_timeout_s,
         ),
+        house.call_log,
     )
 
 

@@ -27,6 +27,7 @@ from gateway.clock import Clock, from_ns
 from gateway.errors import GatewayError, KeyNotAllowed, ServiceUnavailable, UpstreamInterrupted
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
+from gateway.logs import CallLog
 from gateway.meter.count import read_answer, usage_of
 from gateway.meter.endpoint import Ask, output_tokens_bound, read_request
 from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
@@ -57,7 +58,14 @@ class Journey:
     """One process's way for calls; holds no state of any one of them."""
 
     def __init__(
-        self, clock: Clock, identify: Identify, prices: PriceTable, admission: Admission, solar: Solar, bounds: Bounds
+        self,
+        clock: Clock,
+        identify: Identify,
+        prices: PriceTable,
+        admission: Admission,
+        solar: Solar,
+        bounds: Bounds,
+        call_log: CallLog,
     ) -> None:
         self._clock = clock
         self._identify = identify
@@ -65,6 +73,7 @@ class Journey:
         self._admission = admission
         self._solar = solar
         self._bounds = bounds
+        self._call_log = call_log
 
     async def carry(self, door: Door) -> None:
         """Answer one call, whatever happens."""
@@ -84,7 +93,7 @@ class Journey:
         finally:
             seconds = time.monotonic() - begun
             count_call(trip.outcome, seconds)
-            log.info("call", outcome=trip.outcome, seconds=round(seconds, 6), **trip.facts())
+            self._call_log.add(trip.facts(seconds))
 
     async def _tell(self, trip: Trip, error: GatewayError) -> None:
         if trip.door.started:

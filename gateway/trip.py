@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from billing.ids import uuid7
+from billing.usage import NOTHING
 from gateway.call import Call, Caller, Outcome
 from gateway.errors import GatewayError
 from gateway.meter.endpoint import Endpoint
@@ -70,15 +71,24 @@ class Trip:
             raise RuntimeError("a call is admitted only after its caller is known")
         return self.caller
 
-    def facts(self) -> dict[str, object]:
+    def facts(self, seconds: float) -> dict[str, object]:
         """For the log: ids and counts, never a prompt, a completion or a secret."""
-        facts: dict[str, object] = {"call_id": self.call_id, "endpoint": self.door.endpoint.name, "code": self.code}
-        if self.caller is not None:
-            facts |= {"account_id": self.caller.account_id, "key_id": self.caller.key_id}
-        if self.call is not None:
-            facts["model"] = self.call.price.model
-        if self.settled is not None:
-            usage = self.settled.usage
-            facts |= {"input_tokens": usage.input_tokens, "cached_input_tokens": usage.cached_input_tokens}
-            facts |= {"output_tokens": usage.output_tokens, "estimated": self.settled.estimated_reason}
-        return facts
+        caller, call, settled = self.caller, self.call, self.settled
+        usage = NOTHING if settled is None else settled.usage
+        return {
+            "event": "call",
+            "level": "info",
+            "at_ns": self.accepted_ns,
+            "call_id": self.call_id,
+            "endpoint": self.door.endpoint.name,
+            "outcome": self.outcome,
+            "code": self.code,
+            "seconds": round(seconds, 6),
+            "account_id": None if caller is None else caller.account_id,
+            "key_id": None if caller is None else caller.key_id,
+            "model": None if call is None else call.price.model,
+            "input_tokens": usage.input_tokens,
+            "cached_input_tokens": usage.cached_input_tokens,
+            "output_tokens": usage.output_tokens,
+            "estimated": None if settled is None else settled.estimated_reason,
+        }

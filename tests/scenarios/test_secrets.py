@@ -33,7 +33,7 @@ def test_the_logs_of_a_full_run_hold_neither_keys_nor_prompts_nor_answers(tmp_pa
     whole = next(text for text in answers if '"object":"chat.completion"' in text)
     said = whole.partition('"content":"')[2].partition('"')[0]
     logs = "".join(path.read_text(errors="replace") for path in [*tmp_path.glob("*.log"), *tmp_path.glob("logs/*.log")])
-    assert '"event": "call"' in logs
+    assert '"event":"call"' in logs
     for planted in (secret, secret[14:], PLANTED_KEY, PLANTED_PROMPT, token, said, *passwords):
         assert len(planted) > 8
         assert planted not in logs

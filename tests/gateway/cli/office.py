@@ -9,14 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from typer.main import get_command
 from typer.testing import CliRunner
 
 from gateway.cli import app
 from tests.running import Gateway, command
 
 _SCRIPT_S = 60
-_COMMANDS = get_command(app)
 QUESTION = {"model": "solar-pro4", "max_tokens": 99, "messages": [{"role": "user", "content": "안녕?"}]}
 
 
@@ -46,8 +44,7 @@ class Office:
     def run(self, *words: str, given: str | None = None, environment: Mapping[str, str | None] | None = None) -> Said:
         """A command, whatever it comes to; a variable that is None is not set."""
         variables = {**self.environment, **(environment or {})}
-        # typer's own runner would build the whole tree of commands anew for each of them.
-        result = super(CliRunner, CliRunner()).invoke(_COMMANDS, list(words), input=given, env=variables)
+        result = CliRunner().invoke(app, list(words), input=given, env=variables)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Said(result.exit_code, result.stdout, result.stderr)

@@ -33,6 +33,7 @@ def chunk(text: str, *, finish: str = "null", usage: bytes | None = None) -> byt
 
 
 HEAD = [chunk("솔"), chunk('"usage":{ data: [DONE]'), chunk("라")]
+WORDS = [chunk("a"), chunk("b"), chunk("c")]
 FINISH = chunk("", finish='"stop"')
 USAGE = b'data: {"model":"solar-pro4-260806","choices":[],"usage":' + USED + b"}\n\n"
 DONE = b"data: [DONE]\n\n"
@@ -130,17 +131,17 @@ def test_nothing_leaves_from_the_usage_event_on_before_the_settlement() -> None:
 
 @pytest.mark.parametrize("wanted", [True, False])
 def test_a_stream_without_usage_is_estimated_and_says_so(wanted: bool) -> None:
-    stream = b"".join([*HEAD, FINISH, DONE])
+    stream = b"".join([*WORDS, FINISH, DONE])
     sent, outcome, tally = through(stream, [7], wanted=wanted)
     assert sent == stream
     assert not tally.broke_off
-    assert outcome == Outcome(Usage(100, 0, 4), "solar-pro4-260806", "no usage in the stream", 1)
+    assert outcome == Outcome(Usage(100, 0, 3), "solar-pro4-260806", "no usage in the stream", 1)
 
 
 def test_a_stream_that_stops_without_an_end_broke_off_and_is_charged_for_what_came() -> None:
-    sent, outcome, tally = through(b"".join(HEAD), [], wanted=False)
+    sent, outcome, tally = through(b"".join(WORDS), [], wanted=False)
     assert tally.broke_off
-    assert sent == b"".join(HEAD)
+    assert sent == b"".join(WORDS)
     assert outcome == Outcome(Usage(100, 0, 3), "solar-pro4-260806", "upstream broke off", 1)
 
 
@@ -158,10 +159,10 @@ def test_a_stream_cut_anywhere_leaves_whole_events_only(length: int, wanted: boo
 
 
 def test_an_error_in_mid_stream_is_withheld_and_its_text_is_not_output() -> None:
-    stream = b"".join([*HEAD, ERROR, chunk("never"), DONE])
+    stream = b"".join([*WORDS, ERROR, chunk("never"), DONE])
     for pieces in both_ends(stream):
         sent, outcome, tally = through(stream, pieces, wanted=True)
-        assert sent == b"".join(HEAD)
+        assert sent == b"".join(WORDS)
         assert tally.broke_off
         assert outcome == Outcome(Usage(100, 0, 3), "solar-pro4-260806", "upstream broke off", 1)
 
@@ -181,7 +182,7 @@ def test_an_error_of_null_is_no_error() -> None:
 
 
 def test_keep_alive_comments_are_no_output() -> None:
-    _, outcome, _ = through(PING * 40 + b"".join(HEAD), [], wanted=False)
+    _, outcome, _ = through(PING * 40 + b"".join(WORDS), [], wanted=False)
     assert outcome.usage.output_tokens == 3
 
 

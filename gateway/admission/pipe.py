@@ -1,0 +1,181 @@
+"""One pipelined connection to Redis: what is asked goes out at once, answers come back in order.
+
+redis-py takes 90–200 µs of Python for a round trip; this takes about 10, because it does nothing but write, parse (hiredis, in C) and
+resolve a future. It is for the hot path's one script; everything else uses redis-py.
+Units: seconds. Errors: `StoreUnavailable` when Redis cannot be reached, breaks the connection, or does not answer in time (whether the
+command took effect is then unknown); `redis.exceptions.ResponseError` for what Redis itself refuses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import deque
+from typing import Any
+
+import hiredis
+from redis.asyncio.connection import parse_url
+from redis.exceptions import ResponseError
+
+Command = tuple[bytes | str | int, ...]
+
+
+class StoreUnavailable(ConnectionError):
+    """Redis did not answer."""
+
+
+class Pipe:
+    """A connection that is made when it is needed, and made again when it broke. Of one event loop."""
+
+    def __init__(self, url: str, *, timeout_s: float, waiting_max: int, hello: tuple[Command, ...] = ()) -> None:
+        options = parse_url(url)
+        self._host, self._port = str(options.get("host", "127.0.0.1")), int(options.get("port", 6379))
+        self._tls = ssl.create_default_context() if url.startswith("rediss://") else None
+        self._timeout_s = timeout_s
+        self._waiting_max = waiting_max
+        self._hello = (*_credentials(options), *hello)
+        self._link: _Link | None = None
+        self._connecting: asyncio.Task[_Link] | None = None
+
+    def ask(self, *command: bytes | str | int) -> asyncio.Future[Any]:
+        """Send a command; the future has its reply."""
+        link = self._link
+        if link is None or link.broken:
+            return asyncio.ensure_future(self._ask_when_connected(command))
+        return self._ask(link, command)
+
+    def _ask(self, link: _Link, command: Command) -> asyncio.Future[Any]:
+        if link.waiting_count >= self._waiting_max:
+            refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            refused.set_exception(StoreUnavailable("too many commands wait for Redis"))
+            return refused
+        return link.ask(command)
+
+    async def _ask_when_connected(self, command: Command) -> Any:
+        if self._connecting is None:
+            self._connecting = asyncio.ensure_future(self._connect())
+            self._connecting.add_done_callback(self._connected)
+        link = await asyncio.shield(self._connecting)
+        return await self._ask(link, command)
+
+    def _connected(self, done: asyncio.Task[_Link]) -> None:
+        self._connecting = None
+        if not done.cancelled() and done.exception() is None:
+            self._link = done.result()
+
+    async def _connect(self) -> _Link:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                _, link = await loop.create_connection(
+                    lambda: _Link(self._timeout_s), self._host, self._port, ssl=self._tls
+                )
+                for command in self._hello:
+                    await link.ask(command)
+        except (OSError, TimeoutError, ResponseError) as error:
+            raise StoreUnavailable(type(error).__name__) from None
+        return link
+
+    async def close(self) -> None:
+        """Wait for the answers that are due, then hang up."""
+        if self._link is not None:
+            await self._link.finish()
+            self._link = None
+
+
+class _Link(asyncio.Protocol):
+    """One TCP connection and the futures that wait on it, in order."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._reader = hiredis.Reader(replyError=_refusal_of)
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._watch: asyncio.TimerHandle | None = None
+        self.broken = False
+
+    @property
+    def waiting_count(self) -> int:
+        return len(self._waiting)
+
+    def ask(self, command: Command) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = self._loop.create_future()
+        if self.broken:
+            future.set_exception(StoreUnavailable("the connection to Redis broke"))
+            return future
+        self._waiting.append((self._loop.time() + self._timeout_s, future))
+        if self._watch is None:
+            self._watch = self._loop.call_later(self._timeout_s, self._look_at_oldest)
+        self._transport.write(hiredis.pack_command(command))
+        return future
+
+    async def finish(self) -> None:
+        due = [future for _, future in self._waiting]
+        if due:
+            await asyncio.wait(due, timeout=self._timeout_s)
+        self._break()
+
+    # ---- the protocol's side ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport: asyncio.Transport = transport  # type: ignore[assignment]
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while True:
+            try:
+                reply = self._reader.gets()
+            except hiredis.ProtocolError:
+                self._break()
+                return
+            if reply is False:
+                return
+            _, future = self._waiting.popleft()
+            if future.done():
+                continue
+            if isinstance(reply, ResponseError):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._break()
+
+    def _look_at_oldest(self) -> None:
+        """One timer for all: an answer that is overdue breaks the connection, since those behind it would wait as well."""
+        self._watch = None
+        if not self._waiting:
+            return
+        left_s = self._waiting[0][0] - self._loop.time()
+        if left_s <= 0:
+            self._break()
+        else:
+            self._watch = self._loop.call_later(left_s, self._look_at_oldest)
+
+    def _break(self) -> None:
+        if self.broken:
+            return
+        self.broken = True
+        if self._watch is not None:
+            self._watch.cancel()
+        self._transport.abort()
+        waiting, self._waiting = self._waiting, deque()
+        for _, future in waiting:
+            if not future.done():
+                future.set_exception(StoreUnavailable("the connection to Redis broke"))
+                future.exception()  # an asker that is gone is no error of ours
+
+
+def _refusal_of(text: str) -> ResponseError:
+    return ResponseError(text)
+
+
+def _credentials(options: Any) -> tuple[Command, ...]:
+    """AUTH and SELECT, as far as the URL names them."""
+    hello: list[Command] = []
+    password, user, database = options.get("password"), options.get("username"), int(options.get("db", 0))
+    if password:
+        hello.append(("AUTH", user, password) if user else ("AUTH", password))
+    if database:
+        hello.append(("SELECT", database))
+    return tuple(hello)

@@ -1,0 +1,104 @@
+"""Errors and amounts as they stand on the wire."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import errors
+from gateway.edge.wire import (
+    from_wire_amount,
+    from_wire_cap,
+    secret_of,
+    to_wire_error,
+    to_wire_error_event,
+    to_wire_instant,
+)
+from gateway.errors import GatewayError, InvalidRequest, Unprocessable
+
+REFUSALS: list[tuple[GatewayError, int, str]] = [
+    (errors.InvalidApiKey(), 401, "invalid_api_key"),
+    (errors.KeyNotAllowed("x"), 403, "key_not_allowed"),
+    (errors.AccountSuspended(), 403, "account_suspended"),
+    (errors.ModelNotFound("m" * 500), 404, "model_not_found"),
+    (errors.RequestTooLarge(5), 413, "request_too_large"),
+    (errors.RateLimited("x", 1500, {}), 429, "rate_limit_exceeded"),
+    (errors.RateLimited("x", 1500, {}, concurrency=True), 429, "concurrency_limit_exceeded"),
+    (errors.BudgetExceeded("x"), 402, "budget_exceeded"),
+    (errors.InsufficientQuota("x"), 402, "insufficient_quota"),
+    (errors.UpstreamUnavailable("x", status=504), 504, "upstream_unavailable"),
+    (errors.UpstreamInterrupted(), 502, "upstream_interrupted"),
+    (errors.ServiceUnavailable(), 503, "service_unavailable"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "code"), REFUSALS)
+def test_an_error_has_the_contracts_shape_and_code(error: GatewayError, status: int, code: str) -> None:
+    assert (error.status, error.code) == (status, code)
+    body = json.loads(to_wire_error(error))
+    assert list(body) == ["error"]
+    assert list(body["error"]) == ["message", "type", "param", "code"]
+    assert body["error"]["code"] == code
+    assert len(body["error"]["message"]) < 400
+
+
+@given(st.text())
+def test_an_error_event_is_one_event_whatever_its_message(message: str) -> None:
+    error = GatewayError(message.encode("utf-8", "ignore").decode())
+    event = to_wire_error_event(error)
+    assert event.startswith(b"data: {")
+    assert event.endswith(b"\n\n")
+    assert event.count(b"\n") == 2
+    assert json.loads(event[6:])["error"]["message"] == error.message
+
+
+@pytest.mark.parametrize(
+    ("headers", "secret"),
+    [
+        ([(b"authorization", b"Bearer sk-solar-a")], "sk-solar-a"),
+        ([(b"authorization", b"bearer   sk-solar-a ")], "sk-solar-a"),
+        ([(b"x-api-key", b" sk-solar-a ")], "sk-solar-a"),
+        ([(b"x-api-key", b"sk-solar-a"), (b"authorization", b"Bearer sk-solar-b")], "sk-solar-b"),
+        ([(b"authorization", b"Basic abc"), (b"x-api-key", b"sk-solar-a")], "sk-solar-a"),
+        ([(b"authorization", b"sk-solar-a")], ""),
+        ([(b"authorization", b"Bearer \xff\xfe")], "\xff\xfe"),
+        ([], ""),
+    ],
+)
+def test_the_key_is_found_where_either_kind_of_client_puts_it(headers: list[tuple[bytes, bytes]], secret: str) -> None:
+    assert secret_of(headers) == secret
+
+
+@pytest.mark.parametrize("text", ["0", "10", "10.00", "0.000000000001", "9000000", "12345678901234567890.5"])
+def test_an_amount_comes_in_exactly(text: str) -> None:
+    assert from_wire_amount(text, "x") == Decimal(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "ten", "-1", "-0.01", "NaN", "sNaN", "Infinity", "-Infinity", "0.0000000000001", "1,5"]
+)
+def test_what_is_no_amount_is_refused_and_the_field_is_named(text: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        from_wire_amount(text, "monthly_cap")
+    assert error.value.param == "monthly_cap"
+
+
+def test_a_cap_above_what_redis_can_count_is_422() -> None:
+    assert from_wire_cap("9000000", "monthly_cap", "USD") == 9_000_000
+    assert from_wire_cap(None, "monthly_cap", "USD") is None
+    for text in ("9000000.000000000001", "9000001", "1E+30"):
+        with pytest.raises(Unprocessable) as error:
+            from_wire_cap(text, "monthly_cap", "USD")
+        assert (error.value.status, error.value.code) == (422, "cap_too_large")
+
+
+def test_an_instant_is_rfc_3339_in_utc() -> None:
+    seoul = timezone(timedelta(hours=9))
+    assert to_wire_instant(datetime(2026, 11, 1, 0, 0, tzinfo=seoul)) == "2026-10-31T15:00:00Z"
+    assert to_wire_instant(datetime(2026, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)) == "2026-01-02T03:04:05.600000Z"
+    assert to_wire_instant(None) is None

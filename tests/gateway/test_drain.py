@@ -1,0 +1,284 @@
+"""The usage stream → the ledger: each call once, whatever is lost on the way; what cannot be read is set aside; counters follow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+from sqlmodel import col, func, select
+
+from billing.database import Sessions, open_engine, sessions_of
+from billing.ledger.read import RunningTotal, grant_use, totals_of
+from billing.ledger.record import to_wire_record
+from billing.ledger.tables import LedgerEntry
+from billing.usage import Usage
+from gateway.admission.admit import record_of
+from gateway.admission.batch import StoreUnavailable, Ticker
+from gateway.call import Call, Outcome
+from gateway.clock import Clock
+from gateway.drain import Drain, flushed
+from gateway.sandbox.stores import Stores
+from tests.gateway.admission.shard import STREAM, Shard, open_redis
+from tests.gateway.values import a_call, a_caller, new_account_id
+
+UNREADABLE = "{s0}:unreadable"
+NOW = datetime.now(UTC)
+
+
+@dataclass
+class Works:
+    """A shard, a ledger, and the drains between them."""
+
+    shard: Shard
+    sessions: Sessions
+
+    def drain(self, *, batch_max: int = 100, ticker: Ticker | None = None, sessions: Sessions | None = None) -> Drain:
+        return Drain(
+            self.shard.redis,
+            ticker or self.shard.ticker,
+            sessions or self.sessions,
+            Clock(),
+            shards=1,
+            batch_max=batch_max,
+            idle_ms=5,
+            settled_memory_s=30,
+        )
+
+    async def settled(self, call: Call, count: int = 10) -> Call:
+        await self.shard.settle(await self.shard.admit(call), Usage(count, 0, count))
+        return call
+
+    async def entries(self) -> int:
+        async with self.sessions() as session:
+            return (await session.execute(select(func.count(col(LedgerEntry.entry_id))))).scalar_one()
+
+    async def totals(self, account_id: str) -> dict[tuple[str, str], RunningTotal]:
+        async with self.sessions() as session:
+            return await totals_of(session, account_id)
+
+    async def left(self, stream: str = STREAM) -> int:
+        return int(await self.shard.redis.xlen(stream))
+
+
+@pytest.fixture
+async def works(stores: Stores, redis: Redis, sessions: Sessions) -> AsyncIterator[Works]:
+    client = open_redis(stores.redis_url)
+    yield Works(Shard(client), sessions)
+    await client.aclose()
+
+
+@pytest.fixture
+async def lost(unused_tcp_port: int) -> AsyncIterator[Ticker]:
+    """A ticker whose Redis is not there: what it is told is lost."""
+    ticker = Ticker(open_redis(f"redis://127.0.0.1:{unused_tcp_port}/0"), timeout_s=1, batch_max=9, stream_max=9)
+    yield ticker
+    await ticker.close()
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(10):
+        while not await condition():  # noqa: ASYNC110 - stores have nobody to tell
+            await asyncio.sleep(0.01)
+
+
+async def test_a_batch_moves_into_the_ledger_and_the_counters_follow(works: Works) -> None:
+    caller = a_caller(new_account_id())
+    calls = [await works.settled(a_call(caller)) for _ in range(3)]
+    drain = works.drain(batch_max=2)
+    assert [await drain.once(0) for _ in range(3)] == [2, 1, 0]
+    assert (await works.entries(), await works.left()) == (3, 0)
+    assert await works.shard.in_hand(calls[0]) == (45_000, 0, 0)
+    total = RunningTotal(Decimal("0.000045"), 3)
+    assert await works.totals(caller.account_id) == {(str(calls[0].month), "key_1"): total}
+
+
+async def test_an_acknowledgement_that_is_lost_after_the_commit_doubles_nothing(works: Works, lost: Ticker) -> None:
+    call = await works.settled(a_call(a_caller(new_account_id())))
+    await works.settled(a_call(call.caller))
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await works.drain(ticker=lost).once(0)
+        assert (await works.entries(), await works.left()) == (2, 2)
+        assert await works.shard.in_hand(call) == (0, 30_000, 0)
+    await works.drain().once(0)
+    assert (await works.entries(), await works.left()) == (2, 0)
+    assert await works.shard.in_hand(call) == (30_000, 0, 0)
+    assert (await works.totals(call.caller.account_id))[str(call.month), "key_1"].entries == 2
+
+
+async def test_a_record_that_is_in_the_stream_twice_is_one_call(works: Works) -> None:
+    call = await works.settled(a_call(a_caller(new_account_id())))
+    (entry,) = await _entries(works.shard.redis)
+    await works.shard.redis.xadd(STREAM, entry[1])
+    await works.drain().once(0)
+    assert (await works.entries(), await works.left()) == (1, 0)
+    assert (await works.totals(call.caller.account_id))[str(call.month), "key_1"] == RunningTotal(
+        Decimal("0.000015"), 1
+    )
+
+
+async def test_drains_at_once_double_nothing(works: Works) -> None:
+    caller = a_caller(new_account_id())
+    calls = [await works.settled(a_call(caller)) for _ in range(30)]
+    drains = [works.drain(batch_max=7) for _ in range(3)]
+
+    async def to_the_end(drain: Drain) -> None:
+        while await drain.once(0):
+            continue
+
+    await asyncio.gather(*map(to_the_end, drains))
+    assert (await works.entries(), await works.left()) == (30, 0)
+    assert await works.shard.in_hand(calls[0]) == (450_000, 0, 0)
+    total = RunningTotal(Decimal("0.00045"), 30)
+    assert await works.totals(caller.account_id) == {(str(calls[0].month), "key_1"): total}
+
+
+async def test_the_split_of_grants_goes_with_the_record(works: Works) -> None:
+    works.shard.books.grant("gra_1", 12, NOW - timedelta(days=1), NOW + timedelta(days=1))
+    call = await works.settled(a_call(a_caller(new_account_id())))
+    for _ in range(2):
+        await works.drain().once(0)
+    async with works.sessions() as session:
+        assert await grant_use(session, ["gra_1"]) == {"gra_1": 12}
+        (entry,) = (await session.execute(select(LedgerEntry))).scalars()
+    assert (entry.call_id, entry.granted_output_tokens, entry.granted_input_tokens) == (call.id, 10, 2)
+    assert entry.cost == Decimal("0.0000024")
+
+
+def _spoiled() -> dict[str, dict[Any, Any]]:
+    """Fields of records that cannot be read, each for a reason of its own."""
+    record = record_of(a_call(a_caller("acc_00000001")), Outcome(Usage(1, 0, 1)))
+    fields: dict[Any, Any] = {
+        "r": to_wire_record(record),
+        "a": "acc_00000001",
+        "n": "5",
+        "m": msgspec.msgpack.encode(["m:2026-11"]),
+    }
+    fields["g"] = msgspec.msgpack.encode([])
+
+    def with_record(**changes: Any) -> dict[Any, Any]:
+        return fields | {"r": to_wire_record(msgspec.structs.replace(record, **changes))}
+
+    return {
+        "no fields": {"x": "y"},
+        "no json": fields | {"r": b"\xff"},
+        "half a record": fields | {"r": to_wire_record(record)[:40]},
+        "no number": fields | {"n": "five"},
+        "no split": fields | {"g": b"\xc1"},
+        "unknown kind in the split": fields | {"g": msgspec.msgpack.encode([("gra_1", 9, 5)])},
+        "no identity": with_record(call_id="nobody"),
+        "an identity of no instant": with_record(call_id="f" * 32),
+        "no month": with_record(billing_month="2026-13"),
+        "no price": with_record(prices=("free", "0", "0", "0", "0")),
+        "no discount": with_record(discount="none"),
+        "negative count": with_record(usage=(-1, 0, 0, 0, 0)),
+        "an instant beyond time": with_record(accepted_ns=10**30),
+        "a count no column holds": with_record(usage=(2**40, 0, 0, 0, 0)),
+        "a text no column holds": with_record(model_answered="solar\x00pro"),
+    }
+
+
+@pytest.mark.parametrize("name", _spoiled())
+async def test_a_record_that_cannot_be_read_or_stored_is_set_aside_and_holds_nothing_up(
+    works: Works, name: str
+) -> None:
+    before = await works.settled(a_call(a_caller(new_account_id())))
+    await works.shard.redis.xadd(STREAM, _spoiled()[name])
+    after = await works.settled(a_call(before.caller))
+    drain = works.drain()
+    assert await drain.once(0) == 3
+    assert await drain.once(0) == 0
+    assert (await works.entries(), await works.left(), await works.left(UNREADABLE)) == (2, 0, 1)
+    ((_, kept),) = await _entries(works.shard.redis, UNREADABLE)
+    assert set(kept) == {field.encode() for field in _spoiled()[name]}
+    assert await works.shard.in_hand(after) == (30_000, 0, 0)
+
+
+async def test_flushed_waits_for_what_was_settled_before_and_not_for_what_comes_after(works: Works) -> None:
+    caller = a_caller(new_account_id())
+    assert await flushed(works.shard.redis, 1, wait_s=0.1)
+    await works.settled(a_call(caller))
+    await works.settled(a_call(caller))
+    assert not await flushed(works.shard.redis, 1, wait_s=0.05)
+    before = await _reads_of_the_newest(works.shard.redis)
+    waiting = asyncio.ensure_future(flushed(works.shard.redis, 1, wait_s=5))
+
+    async def newest_is_read() -> bool:
+        return await _reads_of_the_newest(works.shard.redis) > before
+
+    await until(newest_is_read)
+    await works.settled(a_call(caller))
+    await works.drain(batch_max=1).once(0)
+    assert not waiting.done()
+    await works.drain(batch_max=1).once(0)
+    assert await waiting
+    assert await works.left() == 1
+
+
+async def _reads_of_the_newest(redis: Redis) -> int:
+    statistics: Any = await redis.info("commandstats")
+    return int(statistics["cmdstat_xrevrange"]["calls"])
+
+
+async def test_flushed_says_no_where_redis_is_away(unused_tcp_port: int) -> None:
+    away = open_redis(f"redis://127.0.0.1:{unused_tcp_port}/0")
+    assert not await flushed(away, 1, wait_s=0.5)
+    await away.aclose()
+
+
+async def test_a_drain_that_is_told_to_stop_empties_the_stream_first(works: Works) -> None:
+    caller = a_caller(new_account_id())
+    for _ in range(5):
+        await works.settled(a_call(caller))
+    stopping = asyncio.Event()
+    stopping.set()
+    await works.drain(batch_max=2).run(stopping)
+    assert (await works.entries(), await works.left()) == (5, 0)
+
+
+async def test_a_running_drain_sweeps_holds_of_workers_that_are_gone_into_the_ledger(works: Works) -> None:
+    dead = Shard(works.shard.redis, hold_s=0)
+    call = a_call(a_caller(new_account_id()))
+    await dead.admit(call)
+    stopping = asyncio.Event()
+    running = asyncio.ensure_future(works.drain().run(stopping))
+
+    async def booked() -> bool:
+        return await works.entries() == 1 and await works.left() == 0
+
+    await until(booked)
+    stopping.set()
+    await running
+    async with works.sessions() as session:
+        (entry,) = (await session.execute(select(LedgerEntry))).scalars()
+    assert (entry.call_id, entry.estimated_reason, entry.input_tokens) == (call.id, "worker lost", 25)
+    assert (await works.shard.in_hand(call))[1:] == (0, 0)
+
+
+async def test_while_postgres_is_away_the_drain_keeps_trying_and_the_stream_keeps_everything(
+    works: Works, unused_tcp_port: int
+) -> None:
+    call = await works.settled(a_call(a_caller(new_account_id())))
+    engine = open_engine(f"postgresql://nobody@127.0.0.1:{unused_tcp_port}/none", connect_timeout_s=1)
+    stopping = asyncio.Event()
+    running = asyncio.ensure_future(works.drain(sessions=sessions_of(engine)).run(stopping))
+    assert not await flushed(works.shard.redis, 1, wait_s=0.4)
+    assert not running.done()
+    stopping.set()
+    await running
+    assert await works.left() == 1
+    await works.drain().once(0)
+    assert await works.shard.in_hand(call) == (15_000, 0, 0)
+    await engine.dispose()
+
+
+async def _entries(redis: Redis, stream: str = STREAM) -> list[tuple[bytes, dict[Any, Any]]]:
+    found: Any = await redis.xrange(stream)
+    return list(found)
