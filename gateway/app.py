@@ -27,15 +27,15 @@ from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker
 from gateway.clock import Clock
+from gateway.doors.inference import METERED, inference_routes
+from gateway.doors.protocol import protocol_of
 from gateway.drain import Drain, flushed
 from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.edge.finance import FINANCE
-from gateway.edge.inference import METERED, inference_routes
 from gateway.edge.operator import Accounts, Keys
 from gateway.edge.pricing import PRICING
-from gateway.edge.protocol import protocol_of
 from gateway.journey import Bounds, Journey
 from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards

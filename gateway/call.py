@@ -83,6 +83,8 @@ class Call:
     prompt_tokens_best: int
     output_tokens_max: int
     output_tokens_expected: int
+    pages_max: int = 0
+    pages_best: int = 0
 
 
 @dataclass(frozen=True, slots=True)

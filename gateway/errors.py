@@ -78,10 +78,11 @@ class NotFound(GatewayError):
 class ModelNotFound(GatewayError):
     status, code, type = 404, "model_not_found", "invalid_request_error"
 
-    def __init__(self, model: str) -> None:
-        super().__init__(
-            f"The model '{model[:100]}' is not offered here. GET /v1/models lists those that are.", param="model"
-        )
+    def __init__(self, model: str, *, successor: str | None = None) -> None:
+        now = "is not offered here. GET /v1/models lists those that are."
+        if successor is not None:
+            now = f"has been retired. Use '{successor}' instead."
+        super().__init__(f"The model '{model[:100]}' {now}", param="model")
 
 
 class InvalidRequest(GatewayError):

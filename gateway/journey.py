@@ -24,17 +24,18 @@ from billing.prices import Price
 from gateway.admission.admit import Admission, StaleCaller, StalePrices
 from gateway.call import Call, Caller, Hold, Outcome, Settlement
 from gateway.clock import Clock, from_ns
-from gateway.errors import GatewayError, KeyNotAllowed, ServiceUnavailable, UpstreamInterrupted
+from gateway.errors import GatewayError, KeyNotAllowed, ModelNotFound, ServiceUnavailable, UpstreamInterrupted
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
 from gateway.logs import CallLog
-from gateway.meter.count import read_answer, usage_of
-from gateway.meter.endpoint import Ask, output_tokens_bound, read_request
+from gateway.meter.endpoint import Counts
 from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
-from gateway.meter.tally import StreamTally
-from gateway.metrics import UPSTREAM_ALERTS, count_call, count_settled
+from gateway.meter.request import Ask, output_tokens_bound, pages_bound, read_request
+from gateway.meter.sizes import SUCCESSORS
+from gateway.meter.tally import StreamTally, outcome_of_whole
+from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, count_call, count_settled
 from gateway.trip import ClientGone, Door, Trip
-from gateway.upstream.faults import alerts_operator, fault_of
+from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
 from gateway.upstream.stream import EventSplitter, EventTooLarge
 
@@ -108,17 +109,19 @@ class Journey:
         if caller.endpoints is not None and door.endpoint.name not in caller.endpoints:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
         body = await door.read_body()
-        ask = read_request(door.endpoint, body)
+        ask = read_request(door.endpoint, body, door.content_type)
+        if ask.changed:
+            trip.headers["x-solar-changed"] = ", ".join(ask.changed)
         hold = await self._admit(trip, ask, len(body))
         trip.headers.update(hold.limit_headers)
         try:
-            answer = await self._solar.send(door.endpoint.upstream_path, ask.body)
+            answer = await self._solar.send(door.endpoint.upstream_path, ask.body, door.content_type)
         except BaseException:
             await asyncio.shield(self._admission.give_back(hold))
             raise
         try:
             if answer.status >= 400:
-                return await self._refused_upstream(trip, hold, answer)
+                return await self._refused_upstream(trip, hold, ask, answer)
             if answer.is_event_stream:
                 return await self._stream(trip, hold, ask, answer)
             return await self._whole(trip, hold, answer)
@@ -143,31 +146,38 @@ class Journey:
         raise ServiceUnavailable
 
     async def _price(self, ask: Ask, caller: Caller, at: datetime) -> Price:
-        price = await self._prices.price(ask.model, caller, at)
+        try:
+            price = await self._prices.price(ask.model, caller, at)
+        except ModelNotFound:
+            raise ModelNotFound(ask.model, successor=SUCCESSORS.get(ask.model)) from None
         if caller.models is not None and not caller.models & {ask.model, price.model}:
             raise KeyNotAllowed(f"This key is not allowed to use the model '{price.model}'.", param="model")
         return price
 
     def _call(self, trip: Trip, caller: Caller, ask: Ask, price: Price, body_bytes: int) -> Call:
-        output_max = output_tokens_bound(trip.door.endpoint, ask, price.model)
+        endpoint = trip.door.endpoint
+        in_pages = endpoint.counts is Counts.PAGES
+        output_max = output_tokens_bound(endpoint, ask, price.model)
         return Call(
             id=trip.uuid,
             caller=caller,
             accepted_ns=trip.accepted_ns,
             month=Month.of(from_ns(trip.accepted_ns), caller.zone),
-            endpoint=trip.door.endpoint.name,
+            endpoint=endpoint.name,
             model_asked=ask.model,
             streamed=ask.streamed,
             price=price,
-            prompt_tokens_max=prompt_tokens_max(body_bytes),
-            prompt_tokens_best=prompt_tokens_best(body_bytes),
+            prompt_tokens_max=0 if in_pages else prompt_tokens_max(body_bytes),
+            prompt_tokens_best=0 if in_pages else prompt_tokens_best(body_bytes),
             output_tokens_max=output_max,
             output_tokens_expected=min(output_max, self._bounds.expected_output_tokens),
+            pages_max=pages_bound(endpoint),
+            pages_best=ask.pages_best,
         )
 
     # ---- after upstream answered --------------------------------------------------------------------------------------------
 
-    async def _refused_upstream(self, trip: Trip, hold: Hold, answer: UpstreamAnswer) -> str:
+    async def _refused_upstream(self, trip: Trip, hold: Hold, ask: Ask, answer: UpstreamAnswer) -> str:
         await self._admission.give_back(hold)
         body = await _read_up_to(answer, _ERROR_BODY_MAX_BYTES)
         if alerts_operator(answer.status, body):
@@ -176,6 +186,8 @@ class Journey:
         fault = fault_of(answer.status, body, answer.headers)
         if fault is not None:
             raise fault
+        if answer.status == 400 and ask.model in SUCCESSORS and code_of(body) == "invalid_request_body":
+            raise ModelNotFound(ask.model, successor=SUCCESSORS[ask.model])
         trip.code = str(answer.status)
         await trip.door.start(answer.status, {**_passed(answer), **trip.headers, "content-length": str(len(body))})
         await trip.door.end(body)
@@ -190,12 +202,8 @@ class Journey:
             raise
         if more is not None:
             return await self._long(trip, hold, answer, body, more)
-        read = read_answer(body)
-        usage, reason = usage_of(read), None
-        if usage is None:
-            usage, reason = StreamTally.estimate_whole(hold.call, len(body)), "no usage in the answer"
-        model = read.model if read is not None else None
-        settlement = await self._settle(trip, hold, Outcome(usage, model, reason, answer.attempts))
+        outcome = outcome_of_whole(hold.call, trip.door.endpoint.wire, body, answer.attempts)
+        settlement = await self._settle(trip, hold, outcome)
         cost = {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
         await trip.door.start(200, {**_passed(answer), **trip.headers, **cost, "content-length": str(len(body))})
         await trip.door.end(body)
@@ -204,7 +212,7 @@ class Journey:
     async def _long(self, trip: Trip, hold: Hold, answer: UpstreamAnswer, held: bytes, more: bytes) -> str:
         """An answer too large to hold passes through, all but its last piece, which waits for the settlement."""
         await trip.door.start(200, {**_passed(answer), **trip.headers})
-        tally = StreamTally(hold.call, usage_wanted=False)
+        tally = StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=False)
         await trip.door.write(held)
         last, outcome = more, None
         try:
@@ -221,7 +229,10 @@ class Journey:
 
     async def _stream(self, trip: Trip, hold: Hold, ask: Ask, answer: UpstreamAnswer) -> str:
         """Pass events on as they come. The last usage event and what follows it wait for the settlement."""
-        tally, why = StreamTally(hold.call, usage_wanted=ask.usage_wanted), "deadline or worker stopped"
+        tally, why = (
+            StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=ask.usage_wanted),
+            "deadline or worker stopped",
+        )
         splitter = EventSplitter(self._bounds.sse_event_max_bytes)
         try:
             async with trip.door.hang_up_cancels():
@@ -256,6 +267,8 @@ class Journey:
             usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, cost_nano, estimated=estimated
         )
         trip.settled = outcome
+        if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):
+            UNKNOWN_SNAPSHOTS.inc()
         return settlement
 
 

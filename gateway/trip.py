@@ -24,6 +24,7 @@ class Door(Protocol):
 
     endpoint: Endpoint
     secret: str
+    content_type: str
 
     @property
     def started(self) -> bool: ...

@@ -51,7 +51,9 @@ class Gateway:
 
     @classmethod
     @contextmanager
-    def started(cls, data_dir: Path, *, workers: int = 1, environment: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+    def started(
+        cls, data_dir: Path, *, workers: int = 1, environment: Mapping[str, str] | None = None
+    ) -> Iterator[Gateway]:
         """Start one and stop it at the end; it must exit with 0."""
         gateway = cls.start(data_dir, workers=workers, environment=environment)
         try:

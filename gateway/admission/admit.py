@@ -220,8 +220,10 @@ def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
 
 
 def _upper_bound_nano(call: Call) -> int:
-    prompt = call.prompt_tokens_max * max(call.price.pico_usd("input"), call.price.pico_usd("cached_input"))
-    return -(-(prompt + call.output_tokens_max * call.price.pico_usd("output")) // 1000)
+    pico = call.price.pico_usd
+    prompt = call.prompt_tokens_max * max(pico("input"), pico("cached_input"))
+    pages = call.pages_max * max(pico("standard"), pico("enhanced"))
+    return -(-(prompt + pages + call.output_tokens_max * pico("output")) // 1000)
 
 
 def _orphan(call: Call) -> tuple[int, list[int], list[int], str]:

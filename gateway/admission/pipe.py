@@ -106,7 +106,7 @@ class _Link(asyncio.Protocol):
         self._waiting.append((self._loop.time() + self._timeout_s, future))
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look_at_oldest)
-        self._transport.write(hiredis.pack_command(command))
+        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
         return future
 
     async def finish(self) -> None:

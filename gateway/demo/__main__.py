@@ -25,10 +25,10 @@ from gateway.clock import Clock
 from gateway.demo.show import Show
 from gateway.demo.story import ZONE, Operator, Refused, Story
 from gateway.logs import set_up_logs
+from gateway.processes.stack import Stack, run_stack
 from gateway.sandbox.processes import SandboxError
 from gateway.sandbox.world import LOCAL_MODEL, World, open_world
 from gateway.settings import SettingsError, read_settings
-from gateway.processes.stack import Stack, run_stack
 from solar_sdk import SolarError
 
 OUTPUT = Path("solar-demo")

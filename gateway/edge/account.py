@@ -21,7 +21,7 @@ from gateway.edge.operator import one_of
 from gateway.edge.period import interval_of
 from gateway.edge.pricing import usage_shape
 from gateway.edge.shapes import to_wire_account
-from gateway.meter.endpoint import SIZES
+from gateway.meter.sizes import SIZES
 
 _NANO_PLACES = 9
 

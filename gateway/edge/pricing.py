@@ -9,9 +9,11 @@ from datetime import date, datetime
 from typing import Any
 
 from litestar import Controller, get, post
+from litestar.params import Parameter
 from msgspec import UNSET
 
 from billing import fx, rate_cards
+from billing.accounts import store as accounts
 from billing.accounts.store import audit
 from billing.club import store as club
 from billing.ledger.read import calls_since, usage
@@ -51,6 +53,8 @@ class RateCards(Controller):
             values["club_discount"] = data.club_discount
         try:
             async with desk.sessions.begin() as session:
+                if data.account_id is not None:
+                    await accounts.get(session, data.account_id)
                 row = await rate_cards.add_card(session, values, calls_since, desk.now())
                 audit(session, ACTOR, "rate_card.add", row.id, {"account": row.account_id}, desk.now())
                 card = rate_cards.from_row_card(row)
@@ -115,7 +119,7 @@ async def manifests(desk: Desk) -> dict[str, Any]:
 @get("/usage", tags=["operator"])
 async def all_usage(
     desk: Desk,
-    from_: str | None = None,
+    start: str | None = Parameter(query="from", default=None),
     to: str | None = None,
     group_by: str = "account",
     account: str | None = None,
@@ -123,8 +127,8 @@ async def all_usage(
 ) -> dict[str, Any]:
     """Usage over all accounts, or of one."""
     group_by = one_of(group_by, ("day", "model", "key", "account"), "group_by")
-    start, end = interval_of(from_, to, zone, desk.now())
-    return await usage_shape(desk, start, end, account, group_by, zone)
+    begins, ends = interval_of(start, to, zone, desk.now())
+    return await usage_shape(desk, begins, ends, account, group_by, zone)
 
 
 async def usage_shape(

@@ -15,14 +15,43 @@ from billing.money import CAP_USD_MAX
 from gateway.errors import GatewayError, InvalidRequest, Unprocessable
 
 
-def to_wire_error(error: GatewayError) -> bytes:
+def to_wire_error(error: GatewayError, wire: str = "openai") -> bytes:
+    """An error in a wire format's own shape: `openai`, `responses` (the same), or `anthropic` (with our code beside)."""
+    if wire == "anthropic":
+        inner = {"type": _ANTHROPIC_TYPES.get(error.status, "api_error"), "message": error.message, "code": error.code}
+        return msgspec.json.encode({"type": "error", "error": inner})
     body = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
     return msgspec.json.encode({"error": body})
 
 
-def to_wire_error_event(error: GatewayError) -> bytes:
+def to_wire_error_event(error: GatewayError, wire: str = "openai") -> bytes:
     """An error in mid-stream: an event, after which the stream ends without [DONE]."""
-    return b"data: " + to_wire_error(error) + b"\n\n"
+    if wire == "responses":
+        body = {"type": "error", "code": error.code, "message": error.message, "param": error.param}
+        return b"event: error\ndata: " + msgspec.json.encode(body) + b"\n\n"
+    name = b"event: error\n" if wire == "anthropic" else b""
+    return name + b"data: " + to_wire_error(error, wire) + b"\n\n"
+
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
+"""Anthropic's error types by status (docs.anthropic.com, "Errors", read 2026-11)."""
+
+
+def content_type_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The request's content type; JSON where it does not say."""
+    for name, value in headers:
+        if name == b"content-type":
+            return value.decode("latin-1")
+    return "application/json"
 
 
 def secret_of(headers: Iterable[tuple[bytes, bytes]]) -> str:

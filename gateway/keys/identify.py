@@ -14,9 +14,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from billing.database import Sessions
+from billing.database import Sessions, StorageError
 from billing.money import CAP_USD_MAX, nano_usd_up
 from billing.terms import Terms, load_terms
 from gateway.call import NO_CAP, Caller, RateLimit
@@ -109,7 +107,7 @@ def reader_of_callers(sessions: Sessions, clock: Clock) -> ReadCaller:
                 if key is None or key.revoked_at is not None:
                     return None
                 terms = await load_terms(session, key.account_id, clock.now())
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except (StorageError, OSError, TimeoutError) as error:
             raise ServiceUnavailable from error
         return None if terms is None else from_row_caller(key, terms)
 

@@ -11,9 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy.exc import SQLAlchemyError
-
-from billing.database import Sessions
+from billing.database import Sessions, StorageError
 from billing.prices import Price, RateCard, find_price, newest_first
 from billing.rate_cards import all_cards, version_of
 from gateway.call import Caller
@@ -62,6 +60,10 @@ class PriceTable:
             raise ModelNotFound(model)
         return price
 
+    def knows(self, name: str) -> bool:
+        """Does any card name this model or snapshot?"""
+        return any(card.find(name) is not None for card in self._cards)
+
     async def offered(self, caller: Caller, at: datetime) -> dict[str, Price]:
         """Every name (models and their snapshots) that a caller may ask for, with its price."""
         await self.refresh()
@@ -81,7 +83,7 @@ def reader_of_cards(sessions: Sessions) -> ReadCards:
         try:
             async with sessions() as session:
                 return await all_cards(session)
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        except (StorageError, OSError, TimeoutError) as error:
             raise ServiceUnavailable from error
 
     return read

@@ -11,16 +11,12 @@ from decimal import Decimal
 
 from billing.usage import Usage
 from gateway.call import Call, Outcome
-from gateway.meter.count import Answer, read_answer, usage_of
+from gateway.meter.count import Answer, UsageBlock, read_answer
 from gateway.meter.estimate import output_tokens_best
 from gateway.meter.usage_event import with_cost, without_usage
+from gateway.meter.wires import Wire
 
 _DONE = b"[DONE]"
-_USAGE = b'"usage"'
-_ERROR = b'"error"'
-_FINISHED = re.compile(rb'"finish_reason"\s*:\s*"')
-_TEXT = re.compile(rb'"(?:content|reasoning|arguments)"\s*:\s*"((?:[^"\\]|\\.)+)"')
-"""What a model wrote, in a delta: for the count of a stream that breaks off before its usage comes."""
 _USAGE_BLOCK = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
 _TAIL_BYTES = 64 * 1024
 
@@ -28,10 +24,12 @@ _TAIL_BYTES = 64 * 1024
 class StreamTally:
     """The meter of one stream (or of an answer too large to hold)."""
 
-    def __init__(self, call: Call, *, usage_wanted: bool) -> None:
+    def __init__(self, call: Call, wire: Wire, *, usage_wanted: bool) -> None:
         self._call = call
-        self._usage_wanted = usage_wanted
-        self._usage: Usage | None = None
+        self._wire = wire
+        self._usage_wanted = usage_wanted or wire.usage_is_native
+        self._block = UsageBlock()
+        self._counted = False
         self._model: str | None = None
         self._waiting: list[bytes] = []
         self._usage_event: tuple[bytes, bytes, Answer] | None = None
@@ -70,24 +68,33 @@ class StreamTally:
 
     def _take(self, event: bytes, payload: bytes) -> list[bytes]:
         """Count an event with data; returns what passes now (usage waits for the end, an error ends the stream)."""
-        answer = read_answer(payload) if self._model is None or _USAGE in event or _ERROR in event else None
-        if answer is not None and answer.error is not None and answer.choices is None:
+        wire = self._wire
+        looks = self._model is None or any(marker in event for marker in wire.markers)
+        answer = read_answer(payload) if looks else None
+        look = None if answer is None else wire.look(answer)
+        if look is not None and look.fails:
             self._failed = self.ended = True
             return []
-        pieces = _TEXT.findall(event)
+        pieces = wire.text.findall(event)
         if pieces:
             self._event_count += 1
             self._text_bytes += sum(map(len, pieces))
-        self._finished = self._finished or _FINISHED.search(event) is not None
-        passed = self._superseded()
-        if answer is not None:
-            self._model = self._model or answer.model
-            usage = usage_of(answer)
-            if usage is not None:
-                self._usage = usage
-                self._usage_event = (event, payload, answer)
-                return passed
-        return [*passed, event]
+        self._finished = self._finished or wire.finished.search(event) is not None
+        passed = [] if look is not None and look.ends else self._superseded()
+        if answer is None or look is None:
+            return [*passed, event]
+        self._model = self._model or _model_of(answer)
+        if look.block is not None:
+            self._block = self._block.joined_with(look.block)
+        if look.is_usage:
+            self._counted = wire.usage_of(self._block) is not None
+            self._usage_event = (event, payload, answer)
+        elif look.ends:
+            self._waiting.append(event)
+        else:
+            passed.append(event)
+        self.ended = self.ended or look.ends
+        return passed
 
     def _superseded(self) -> list[bytes]:
         """A usage event after which the stream went on was not the last word: it goes first, without a cost."""
@@ -102,16 +109,19 @@ class StreamTally:
     @property
     def broke_off(self) -> bool:
         """Upstream stopped without having finished: no [DONE], no usage, no finish reason; or it sent an error."""
-        return self._failed or not (self.ended or self._finished or self._usage is not None)
+        return self._failed or not (self.ended or self._finished or self._counted)
 
     def outcome(self, why_estimated: str, attempts: int) -> Outcome:
         """What was used: upstream's own count if it came, else the best estimate, marked with why."""
-        if self._usage is not None:
-            return Outcome(self._usage, self._model, None, attempts)
+        usage = self._wire.usage_of(self._block)
+        if self._counted and usage is not None:
+            return Outcome(usage, self._model, None, attempts)
         output = min(self._call.output_tokens_max, output_tokens_best(self._event_count, self._text_bytes))
         if self.ended and not self._failed:
             why_estimated = "no usage in the stream"
-        usage = Usage(self._call.prompt_tokens_best, 0, output)
+        # A format that tells the input at the start (messages) leaves only the output to be estimated.
+        known = usage or Usage(self._call.prompt_tokens_best)
+        usage = Usage(known.input_tokens, known.cached_input_tokens, max(known.output_tokens, output))
         return Outcome(usage, self._model, why_estimated, attempts)
 
     def last_words(self, cost_usd: Decimal) -> bytes:
@@ -135,16 +145,32 @@ class StreamTally:
     def outcome_of_tail(self, attempts: int) -> Outcome:
         """The usage block stands at the end of an answer, after what makes it large."""
         blocks = _USAGE_BLOCK.findall(self._tail)
-        usage = usage_of(read_answer(b'{"usage":' + blocks[-1] + b"}")) if blocks else None
+        answer = read_answer(b'{"usage":' + blocks[-1] + b"}") if blocks else None
+        usage = self._wire.usage_of(answer.usage) if answer is not None and answer.usage is not None else None
         if usage is not None:
             return Outcome(usage, None, None, attempts)
         return self.outcome("no usage in the answer", attempts)
 
-    @staticmethod
-    def estimate_whole(call: Call, body_bytes: int) -> Usage:
-        """The best count of a whole answer that does not say what it used."""
-        output = min(call.output_tokens_max, output_tokens_best(0, body_bytes))
-        return Usage(call.prompt_tokens_best, 0, output)
+
+def outcome_of_whole(call: Call, wire: Wire, body: bytes, attempts: int) -> Outcome:
+    """What a whole answer used: as it says, or the best estimate where it does not say."""
+    answer = read_answer(body)
+    model = None if answer is None else _model_of(answer)
+    block = None if answer is None else answer.usage
+    if answer is not None and block is None and answer.billed_pages is not None:
+        block = UsageBlock(pages=answer.billed_pages)
+    usage = None if block is None else wire.usage_of(block)
+    if usage is not None:
+        return Outcome(usage, model, None, attempts)
+    if call.pages_best:
+        return Outcome(Usage(standard_pages=call.pages_best), model, "pages counted in the request", attempts)
+    output = min(call.output_tokens_max, output_tokens_best(0, len(body)))
+    return Outcome(Usage(call.prompt_tokens_best, 0, output), model, "no usage in the answer", attempts)
+
+
+def _model_of(answer: Answer) -> str | None:
+    inner = answer.response or (answer.message if not isinstance(answer.message, str) else None)
+    return answer.model or (inner.model if inner is not None else None)
 
 
 def _payload_of(event: bytes) -> bytes:

@@ -13,17 +13,19 @@ import msgspec
 
 from billing.money import to_wire_decimal
 
-_USAGE_OPENS = re.compile(rb'"usage"\s*:\s*\{')
+_USAGE_OPENS = re.compile(rb'"usage"\s*:\s*\{(\s*\})?')
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def with_cost(event: bytes, cost_usd: Decimal) -> bytes:
-    """The event with the call's cost inside its usage object."""
-    opening = _USAGE_OPENS.search(event)
-    if opening is None:
+    """The event with the call's cost inside its usage object: the last of that name, since it stands at an event's end."""
+    openings = list(_USAGE_OPENS.finditer(event))
+    if not openings:
         return event
-    cost = f'"cost":"{to_wire_decimal(cost_usd)}","currency":"USD",'.encode()
-    return event[: opening.end()] + cost + event[opening.end() :]
+    is_empty = openings[-1][1] is not None
+    at = openings[-1].start(1) if is_empty else openings[-1].end()
+    cost = f'"cost":"{to_wire_decimal(cost_usd)}","currency":"USD"'.encode() + (b"" if is_empty else b",")
+    return event[:at] + cost + event[at:]
 
 
 def without_usage(event: bytes, payload: bytes, *, has_choices: bool) -> bytes:

@@ -1,7 +1,7 @@
 """One worker: serves calls from a listening socket that it was handed, until SIGTERM.
 
-Run by the supervisor as `python -m gateway.processes.worker --fd N`; says `ready` on stdout once it serves. On SIGTERM it takes no more calls,
-finishes the running ones within the grace time, and exits 0. Ends with its supervisor.
+Run by the supervisor as `python -m gateway.processes.worker --fd N`; says `ready` on stdout once it serves. On SIGTERM it takes
+no more calls, finishes the running ones within the grace time, and exits 0. Ends with its supervisor.
 """
 
 from __future__ import annotations

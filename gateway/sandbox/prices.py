@@ -1,7 +1,7 @@
 """The price list that a sandbox starts with: Upstage's list prices, effective 1970.
 
-Source: upstage-api.md section 2 (2026-11-23), USD per million tokens or per page, without VAT and without promotions. Two prices are not
-published and stand in: `syn-pro` is priced like solar-pro2, the embeddings of generation 2 like those of generation 1.
+Source: upstage-api.md section 2 (2026-11-23), USD per million tokens or per page, without VAT and without promotions. Three prices are not
+published and stand in: `syn-pro` is priced like solar-pro2, the embeddings of generation 2 like those of generation 1, `ocr` like parsing.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ LIST_PRICES: dict[str, dict[str, Any]] = {
     "embedding-query": {"aliases": ["solar-embedding-1-large-query"], **_EMBEDDING},
     "embedding-passage": {"aliases": ["solar-embedding-1-large-passage"], **_EMBEDDING},
     "document-parse": {"aliases": ["document-parse-260128"], "page": {"standard": "0.01", "enhanced": "0.03"}},
+    "ocr": {"page": {"standard": "0.01"}},
     "information-extract": {"page": {"standard": "0.04"}},
 }
 

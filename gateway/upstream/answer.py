@@ -56,7 +56,7 @@ class Answer:
     def feed(self, data: bytes) -> None:
         self.begun = True
         if not self.head_complete:
-            data = self._feed_head(data)
+            data = self._feed_heads(data)
         if not data:
             return
         if self.complete:
@@ -64,7 +64,7 @@ class Answer:
         elif self._chunked:
             self._feed_chunks(data)
         elif self._left_bytes is None:
-            self._keep(data)
+            self.on_body(data)
         else:
             self._feed_counted(data, self._left_bytes)
 
@@ -93,9 +93,9 @@ class Answer:
 
     # ---- the head -----------------------------------------------------------------------------------------------------------
 
-    def _feed_head(self, data: bytes) -> bytes:
+    def _feed_heads(self, data: bytes) -> bytes:
         """Parse whole header sections, skipping those of 1xx answers; returns what comes behind that of the answer."""
-        while data:
+        while data and not self.head_complete:
             if self._head:
                 data = self._head + data
             if data[:9] not in _VERSIONS and not any(version.startswith(data) for version in _VERSIONS):
@@ -109,23 +109,19 @@ class Answer:
                 return b""
             self._head = b""
             self._head_bytes += end
-            self._parse_head(data[:end])
+            self._feed_head(data[:end])
             data = data[end:]
-            if self.head_complete:
-                return data
-        return b""
+        return data
 
-    def _parse_head(self, head: bytes) -> None:
+    def _feed_head(self, head: bytes) -> None:
         self.headers = []
         self._head_parsed = False
         self._parse(head)
-        if not self._head_parsed:
-            raise httpx.RemoteProtocolError("The header section is malformed.")
-        status = int(head[9:12])
+        status = int(head[9:12]) if self._head_parsed else 0
         if status < 200:
-            if status in range(100, 200) and status != 101:
+            if status >= 100 and status != 101:  # 101 would make of the connection something else
                 return
-            raise httpx.RemoteProtocolError(f"Status {status} is not an answer to what was asked.")
+            raise httpx.RemoteProtocolError(f"The header section is malformed, or its status is none: {status}.")
         self.head_complete = True
         self.status = status
         self.version = head[:8]
@@ -166,7 +162,7 @@ class Answer:
             data = data[:left_bytes]
             self.reusable = False
         self._left_bytes = max(0, left_bytes)
-        self._keep(data)
+        self.on_body(data)
         if left_bytes <= 0:
             self._end()
 
@@ -187,10 +183,6 @@ class Answer:
             self._silent_bytes += len(data)
             if self._silent_bytes > self._head_max_bytes:
                 raise httpx.RemoteProtocolError("The answer has endless chunk extensions or trailers.")
-
-    def _keep(self, data: bytes) -> None:
-        self._pieces.append(data)
-        self.buffered_bytes += len(data)
 
     def _end(self) -> None:
         self.complete = True
@@ -220,7 +212,9 @@ class Answer:
         if self._parser is not None:
             self.reusable = self._parser.should_keep_alive()
 
-    on_body = _keep
+    def on_body(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self.buffered_bytes += len(data)
 
     def on_message_complete(self) -> None:
         if self._chunked:

@@ -220,10 +220,10 @@ class Exchange(httpx.AsyncByteStream):
         while not self.answer.head_complete:
             if self.error is not None:
                 raise self.error
-            if first_byte_timeout_s is None:
-                await self._wait(self._read_timeout_s, httpx.ReadTimeout)
-            else:
-                await self._wait(begun_s + first_byte_timeout_s - self._loop.time(), httpx.ReadTimeout)
+            timeout_s = self._read_timeout_s
+            if first_byte_timeout_s is not None:
+                timeout_s = begun_s + first_byte_timeout_s - self._loop.time()
+            await self._news(timeout_s, httpx.ReadTimeout)
 
     def give_up(self) -> None:
         """Cut the connection, unless the answer is complete and the connection has gone its way."""
@@ -241,8 +241,11 @@ class Exchange(httpx.AsyncByteStream):
         self.wake()
 
     def wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter, self.deadline_s = None, NEVER_S
+            if not waiter.done():
+                waiter.set_result(None)
 
     # ---- the answer's body --------------------------------------------------------------------------------------------------
 
@@ -256,7 +259,11 @@ class Exchange(httpx.AsyncByteStream):
                 raise StopAsyncIteration
             if self.error is not None:
                 raise self.error
-            await self._wait(self._read_timeout_s, httpx.ReadTimeout)
+            try:
+                await self._news(self._read_timeout_s, httpx.ReadTimeout)
+            except BaseException:
+                self.give_up()
+                raise
         piece = answer.take()
         if self._connection is not None:
             self._connection.resume_reading()
@@ -275,19 +282,12 @@ class Exchange(httpx.AsyncByteStream):
             if not self._connection.paused_writing:
                 self._connection.write(data)
                 return True
-            await self._wait(write_timeout_s, httpx.WriteTimeout)
+            await self._news(write_timeout_s, httpx.WriteTimeout)
         return False
 
-    async def _wait(self, timeout_s: float | None, late: type[httpx.TimeoutException]) -> None:
-        """Until anything happens to this exchange. Cancelled, it takes its connection with it."""
+    def _news(self, timeout_s: float | None, late: type[httpx.TimeoutException]) -> asyncio.Future[None]:
+        """Done when anything happens to this exchange. Who is cancelled while waiting for it must give the exchange up."""
         if timeout_s is not None:
             self.deadline_s, self.late = self._loop.time() + timeout_s, late
-        waiter = self._waiter = self._loop.create_future()
-        try:
-            await waiter
-        except BaseException:
-            self.give_up()
-            raise
-        finally:
-            self._waiter = None
-            self.deadline_s = NEVER_S
+        self._waiter = self._loop.create_future()
+        return self._waiter

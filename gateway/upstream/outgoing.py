@@ -1,7 +1,8 @@
 """An `httpx.Request` as bytes of HTTP/1.1. Pure.
 
 Nothing that a caller puts into a header can become a line of its own, and the framing that is declared is the framing that is sent
-(RFC 9112, June 2022, sections 2.2, 5 and 6). Units: bytes. Errors: `httpx.LocalProtocolError`.
+(RFC 9112, June 2022, sections 2.2, 5 and 6). Requests of the same header names share a template, so that writing one is a single
+formatting of bytes. Units: bytes. Errors: `httpx.LocalProtocolError`.
 """
 
 from __future__ import annotations
@@ -13,14 +14,10 @@ from typing import NamedTuple
 
 import httpx
 
-_HOST, _CONTENT_LENGTH, _TRANSFER_ENCODING, _CONNECTION = (
-    b"host",
-    b"content-length",
-    b"transfer-encoding",
-    b"connection",
-)
-_FRAMING = frozenset({_HOST, _CONTENT_LENGTH, _TRANSFER_ENCODING, _CONNECTION})
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_TARGET = re.compile(rb"[!-~]+")
+_LF, _CR, _NUL = b"\n\r\0"
+_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Outgoing(NamedTuple):
@@ -31,46 +28,48 @@ class Outgoing(NamedTuple):
     pieces: AsyncIterable[bytes] | None
     """A body that comes piece by piece."""
     length_bytes: int | None
-    """The declared length of `pieces`; None: they are sent as chunks."""
+    """The declared length of the body; None: chunks, or no body."""
     head_only: bool
     """It is a HEAD: its answer has no body."""
     keep_alive: bool
 
 
+class _Shape(NamedTuple):
+    """What the names of a request's headers say: how to write it, and where the values are that frame it."""
+
+    template: bytes
+    """Takes the first line, the values, and what is added to the headers."""
+    content_length_at: int | None
+    transfer_encoding_at: int | None
+    connection_at: int | None
+
+
 def to_wire_request(request: httpx.Request) -> Outgoing:
-    method, target = _to_wire_method(request.method), request.url.raw_path
-    lines = [b"%b %b HTTP/1.1" % (method, target)]
-    framing: dict[bytes, bytes] = {}
-    for name, value in request.headers.raw:
-        lines.append(name + b": " + value)
-        special = _framing_name(name)
-        if special is not None:
-            if special in framing and special is not _CONNECTION:
-                raise httpx.LocalProtocolError(f"The request has two {name!r} headers.")
-            framing[special] = value
-    if _HOST not in framing:
-        raise httpx.LocalProtocolError("The request has no Host header.")
-
+    first_line = _to_wire_first_line(request.method, request.url.raw_path)
+    names, values = zip(*request.headers.raw, strict=True) if request.headers else ((), ())
+    shape = _shape_of(names)
     body, pieces = _body_of(request.stream)
-    length_bytes = _declared_length(framing)
-    if _TRANSFER_ENCODING in framing:
-        body = _to_wire_body_in_chunks(body) if pieces is None else b""
+    length_bytes, added = None, b""
+    if shape.content_length_at is not None:
+        length_bytes = _declared_length(values[shape.content_length_at])
+        if pieces is None and length_bytes != len(body):
+            raise httpx.LocalProtocolError(f"The body has {len(body)} bytes, its declared length is {length_bytes}.")
+    elif shape.transfer_encoding_at is not None:
+        if values[shape.transfer_encoding_at].lower() != b"chunked":
+            raise httpx.LocalProtocolError("The request has a transfer coding that is not 'chunked'.")
+        if pieces is None:
+            body = (_to_wire_chunk(body) if body else b"") + _LAST_CHUNK
     elif pieces is not None:
-        if length_bytes is None:
-            lines.append(b"transfer-encoding: chunked")
-    elif length_bytes is None:
-        if body:
-            lines.append(b"content-length: %d" % len(body))
-    elif length_bytes != len(body):
-        raise httpx.LocalProtocolError(f"The body has {len(body)} bytes, its declared length is {length_bytes}.")
+        added = b"transfer-encoding: chunked\r\n"
+    elif body:
+        added = b"content-length: %d\r\n" % len(body)
 
-    lines.append(b"\r\n")
-    head = b"\r\n".join(lines)
-    breaks = len(lines)
-    if head.count(b"\n") != breaks or head.count(b"\r") != breaks or b"\0" in head or b" " in target:
-        raise httpx.LocalProtocolError("The request has a line break or a zero byte in its target or in a header.")
-    keep_alive = _CONNECTION not in framing or b"close" not in framing[_CONNECTION].lower()
-    return Outgoing(head + body, pieces, length_bytes, method == b"HEAD", keep_alive)
+    text = b"".join(values)
+    if _LF in text or _CR in text or _NUL in text:
+        raise httpx.LocalProtocolError("A header of the request has a line break or a zero byte.")
+    keep_alive = shape.connection_at is None or b"close" not in values[shape.connection_at].lower()
+    head = shape.template % (first_line, *values, added)
+    return Outgoing(head + body, pieces, length_bytes, request.method == "HEAD", keep_alive)
 
 
 def to_wire_piece(piece: bytes, left_bytes: int | None) -> tuple[bytes, int | None]:
@@ -86,15 +85,11 @@ def to_wire_end(left_bytes: int | None) -> bytes:
     """What follows the last piece of a body."""
     if left_bytes:
         raise httpx.LocalProtocolError(f"The body is {left_bytes} bytes shorter than its declared length.")
-    return _to_wire_chunk(b"") if left_bytes is None else b""
+    return _LAST_CHUNK if left_bytes is None else b""
 
 
 def _to_wire_chunk(piece: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(piece), piece)
-
-
-def _to_wire_body_in_chunks(body: bytes) -> bytes:
-    return (_to_wire_chunk(body) if body else b"") + _to_wire_chunk(b"")
 
 
 def _body_of(stream: object) -> tuple[bytes, AsyncIterable[bytes] | None]:
@@ -105,28 +100,37 @@ def _body_of(stream: object) -> tuple[bytes, AsyncIterable[bytes] | None]:
     raise httpx.LocalProtocolError("The body of an asynchronous request must be an asynchronous stream.")
 
 
-def _declared_length(framing: dict[bytes, bytes]) -> int | None:
-    length, coding = framing.get(_CONTENT_LENGTH), framing.get(_TRANSFER_ENCODING)
-    if coding is not None and (length is not None or coding.lower() != b"chunked"):
-        raise httpx.LocalProtocolError("The request's framing is not one of: a content length, 'chunked'.")
-    if length is None:
-        return None
-    if not length.isdigit():
-        raise httpx.LocalProtocolError("The request's content length is no number.")
-    return int(length)
+def _declared_length(value: bytes) -> int:
+    if not value.isdigit():
+        raise httpx.LocalProtocolError("The content length of the request is no number.")
+    return int(value)
 
 
-@lru_cache(maxsize=1024)
-def _framing_name(name: bytes) -> bytes | None:
-    """The lower-case name of a header that has to do with framing; None for any other."""
-    if not _TOKEN.fullmatch(name):
-        raise httpx.LocalProtocolError(f"{name!r} is not the name of a header.")
-    return next((special for special in _FRAMING if special == name.lower()), None)
+@lru_cache(maxsize=256)
+def _shape_of(names: tuple[bytes, ...]) -> _Shape:
+    for name in names:
+        if not _TOKEN.fullmatch(name):
+            raise httpx.LocalProtocolError(f"{name!r} is not the name of a header.")
+    lowered = [name.lower() for name in names]
+    if lowered.count(b"host") != 1:
+        raise httpx.LocalProtocolError("The request must have one Host header.")
+    framing = [name for name in lowered if name in (b"content-length", b"transfer-encoding")]
+    if len(framing) > 1:
+        raise httpx.LocalProtocolError("The request states the length of its body more than once.")
+    if lowered.count(b"connection") > 1:
+        raise httpx.LocalProtocolError("The request has more than one Connection header.")
+    lines = [b"%b", *(name.replace(b"%", b"%%") + b": %b\r\n" for name in names), b"%b\r\n"]
+    places = {name: place for place, name in enumerate(lowered)}
+    return _Shape(
+        b"".join(lines), places.get(b"content-length"), places.get(b"transfer-encoding"), places.get(b"connection")
+    )
 
 
-@lru_cache(maxsize=64)
-def _to_wire_method(method: str) -> bytes:
+@lru_cache(maxsize=256)
+def _to_wire_first_line(method: str, target: bytes) -> bytes:
     wire = method.encode("ascii", "replace")
     if not _TOKEN.fullmatch(wire) or wire == b"CONNECT":
         raise httpx.LocalProtocolError(f"{method!r} is not a method that can be sent.")
-    return wire
+    if not _TARGET.fullmatch(target):
+        raise httpx.LocalProtocolError("The target of the request has a character that must be escaped.")
+    return b"%b %b HTTP/1.1\r\n" % (wire, target)

@@ -3,7 +3,8 @@
 Free connections are a stack: the most recent is used first, so that what is not needed grows old and is closed. A request that finds
 no free connection opens one; at the bound it waits its turn, first come, first served, and is handed the next connection that is free,
 or the place of one that is gone.
-Units: seconds on the loop's clock. Errors: `httpx.ConnectTimeout`, `ConnectError`, `PoolTimeout`: in each of these cases nothing was sent; `UnsupportedProtocol`.
+Units: seconds on the loop's clock.
+Errors: `httpx.ConnectTimeout`, `ConnectError`, `PoolTimeout`, `UnsupportedProtocol`; each says that nothing was sent.
 """
 
 from __future__ import annotations

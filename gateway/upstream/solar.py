@@ -88,9 +88,9 @@ class Solar:
             reraise=True,
         )
 
-    async def send(self, path: str, body: bytes) -> UpstreamAnswer:
-        """POST a JSON body; returns when the answer's headers are there."""
-        request = self._request(path, body)
+    async def send(self, path: str, body: bytes, content_type: str) -> UpstreamAnswer:
+        """POST a body; returns when the answer's headers are there."""
+        request = self._request(path, body, content_type)
         attempts = 1
         try:
             async with asyncio.timeout(self._first_byte_timeout_s):
@@ -103,7 +103,9 @@ class Solar:
                     async for attempt in self._retrying.copy():
                         with attempt:
                             attempts += 1
-                            response = await self._transport.handle_async_request(self._request(path, body))
+                            response = await self._transport.handle_async_request(
+                                self._request(path, body, content_type)
+                            )
         except TimeoutError:
             raise UpstreamUnavailable("The model did not answer in time.", status=504) from None
         except _NEVER_SENT:
@@ -112,13 +114,13 @@ class Solar:
             raise UpstreamUnavailable("The connection to the model broke.", status=502) from None
         return UpstreamAnswer(response, idle_timeout_s=self._idle_timeout_s, attempts=attempts)
 
-    def _request(self, path: str, body: bytes) -> httpx.Request:
+    def _request(self, path: str, body: bytes, content_type: str) -> httpx.Request:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = httpx.URL(self._base_url + path)
         headers = [
             (b"host", url.netloc),
-            (b"content-type", b"application/json"),
+            (b"content-type", content_type.encode("latin-1", "replace")),
             (b"accept", b"application/json, text/event-stream"),
             (b"accept-encoding", b"identity"),
             (b"content-length", b"%d" % len(body)),

@@ -30,7 +30,11 @@ _EVENTS = 100
 _BODY = b'{"model":"solar-pro3","messages":[{"role":"user","content":"Say hello."}],"stream":false}'
 _JSON = b'{"id":"0"' + b" " * 535 + b"}"
 _EVENT = b'data: {"choices":[{"index":0,"delta":{"content":"hello"}}]}\n\n'
-_HEADERS = [(b"host", b"127.0.0.1"), (b"authorization", b"Bearer up-0123456789"), (b"content-type", b"application/json")]
+_HEADERS = [
+    (b"host", b"127.0.0.1"),
+    (b"authorization", b"Bearer up-0123456789"),
+    (b"content-type", b"application/json"),
+]
 _TIMEOUTS = {"connect": 5.0, "read": 30.0, "write": 30.0, "pool": 5.0}
 
 Ask = Callable[[], Awaitable[None]]
@@ -124,7 +128,9 @@ async def _measure(transport: httpx.AsyncBaseTransport, port: int, requests: int
 
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    asked.add_argument("--requests", type=int, default=20_000, help="requests a round, of our transport; a tenth for httpx's")
+    asked.add_argument(
+        "--requests", type=int, default=20_000, help="requests a round, of our transport; a tenth for httpx's"
+    )
     scale: Any = asked.parse_args()
     ours, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=_serve, args=(theirs,), daemon=True)

@@ -37,7 +37,8 @@ def head(secret: str, *lines: str, body: bytes = BODY) -> bytes:
 
 def read_answers(connection: socket.socket, count: int) -> list[tuple[int, bytes]]:
     """So many whole answers with a content-length, off one connection."""
-    data, answers = b"", []
+    data = b""
+    answers: list[tuple[int, bytes]] = []
     while len(answers) < count:
         piece = connection.recv(65536)
         assert piece, f"closed after {len(answers)} of {count} answers: {data!r}"

@@ -84,11 +84,11 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read_with_and_without_a_l
 def test_upstreams_own_refusals_pass_through_and_are_not_charged(gateway: Gateway) -> None:
     secret = gateway.new_key(monthly_cap="1.00")
     with gateway.caller(secret) as caller:
-        store = caller.post("/chat/completions", json={**CHAT, "store": False})
+        seeded = caller.post("/chat/completions", json={**CHAT, "seed": 7})
         account = caller.get("/account").json()
-    assert store.status_code == 400
-    assert store.json()["error"]["code"] == "invalid_request_body"
-    assert "store" in store.json()["error"]["message"]
+    assert seeded.status_code == 400
+    assert seeded.json()["error"]["code"] == "invalid_request_body"
+    assert "seed" in seeded.json()["error"]["message"]
     assert account["month_to_date"] == {"cost": "0.000000000", "held": "0.000000000", "currency": "USD"}
     assert calls_of(gateway, secret) == 0
 

@@ -21,7 +21,11 @@ from tests.running import Gateway
 
 CALLS = 1000
 SEED = 20261124
-PRICES = {"solar-pro4": ("0.30", "0.06", "1.20"), "solar-mini4": ("0.10", "0.01", "0.40"), "solar-pro3": ("0.15", "0.015", "0.60")}
+PRICES = {
+    "solar-pro4": ("0.30", "0.06", "1.20"),
+    "solar-mini4": ("0.10", "0.01", "0.40"),
+    "solar-pro3": ("0.15", "0.015", "0.60"),
+}
 _SNAPSHOTS = {"solar-pro4-260806": "solar-pro4", "solar-mini4-260922": "solar-mini4", "solar-pro3-260323": "solar-pro3"}
 
 
@@ -104,7 +108,7 @@ async def exact_part(gateway: Gateway, account_id: str) -> asyncpg.Record:
     """The entries whose count came from upstream, summed by the database."""
     connection = await asyncpg.connect(gateway.addresses["database_url"].replace("+asyncpg", ""))
     try:
-        return await connection.fetchrow(
+        row = await connection.fetchrow(
             """SELECT sum(input_tokens) AS input, sum(cached_input_tokens) AS cached, sum(output_tokens) AS output,
                       sum(cost) AS cost, count(DISTINCT call_id) AS calls
                FROM ledger_entry WHERE account_id = $1 AND estimated_reason IS NULL""",
@@ -112,6 +116,8 @@ async def exact_part(gateway: Gateway, account_id: str) -> asyncpg.Record:
         )
     finally:
         await connection.close()
+    assert row is not None
+    return row
 
 
 async def test_the_ledger_equals_what_the_simulator_served(gateway: Gateway) -> None:

@@ -46,8 +46,16 @@ OWNING_ROOMS: Final = ("gateway", "billing", "sdk/solar_sdk")  # each package in
 
 # ---- one library, one door ------------------------------------------------------------------------------------------------
 DOORS: Final[Mapping[str, tuple[str, ...]]] = {
-    "litestar": ("gateway/edge/*", "gateway/app.py", "gateway/sandbox/*"),
-    "httpx": ("gateway/upstream/*", "gateway/sandbox/*", "gateway/demo/*", "gateway/cli*", "gateway/app.py", "sdk/*", "billing/stripe_client.py"),
+    "litestar": ("gateway/edge/*", "gateway/doors/inference.py", "gateway/app.py", "gateway/sandbox/*"),
+    "httpx": (
+        "gateway/upstream/*",
+        "gateway/sandbox/*",
+        "gateway/demo/*",
+        "gateway/cli*",
+        "gateway/app.py",
+        "sdk/*",
+        "billing/stripe_client.py",
+    ),
     "tenacity": ("gateway/upstream/*", "gateway/sandbox/*", "gateway/cli*", "sdk/*", "billing/stripe_client.py"),
     "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/drain.py", "gateway/app.py"),
     "stripe": ("billing/stripe_client.py",),

@@ -36,7 +36,7 @@ VIOLATIONS = [
     ("only upstream calls Solar", "gateway.journey", "tenacity"),
     ("only admission, keys and the drain touch Redis", "gateway.upstream", "redis"),
     ("only stripe_client touches Stripe", "billing.invoice", "stripe"),
-    ("only metrics and health name Prometheus", "gateway.edge.inference", "prometheus_client"),
+    ("only metrics and health name Prometheus", "gateway.doors.inference", "prometheus_client"),
     ("only storage files speak SQL", "gateway.keys.secret", "sqlmodel"),
     ("pure arithmetic has no hands", "billing.prices", "asyncio"),
 ]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.edge.doors import AsgiDoor
+from gateway.doors.asgi import AsgiDoor
 from gateway.errors import InvalidRequest, RequestTooLarge, ServiceUnavailable
 from gateway.meter.endpoint import CHAT
 from gateway.trip import ClientGone

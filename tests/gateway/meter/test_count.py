@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.usage import Usage
-from gateway.meter.count import read_answer, usage_of
+from gateway.meter.count import chat_usage, read_answer
 from gateway.meter.estimate import output_tokens_best, prompt_tokens_best, prompt_tokens_max
 from gateway.sandbox.solar.mind.tokens import count, frame
+
+
+def usage_of(body: bytes) -> Usage | None:
+    """What a chat answer says it used."""
+    answer = read_answer(body)
+    return None if answer is None or answer.usage is None else chat_usage(answer.usage)
+
 
 BLOCKS = {
     "plain": ('{"prompt_tokens":10,"completion_tokens":7,"total_tokens":17}', Usage(10, 0, 7)),
@@ -49,7 +56,7 @@ BLOCKS = {
 @pytest.mark.parametrize("name", BLOCKS)
 def test_a_usage_block_gives_its_counts_or_nothing_at_all(name: str) -> None:
     block, usage = BLOCKS[name]
-    assert usage_of(read_answer(f'{{"model":"m","usage":{block}}}'.encode())) == usage
+    assert usage_of(f'{{"model":"m","usage":{block}}}'.encode()) == usage
 
 
 @pytest.mark.parametrize(
@@ -66,7 +73,7 @@ def test_a_usage_block_gives_its_counts_or_nothing_at_all(name: str) -> None:
 )
 def test_what_is_no_answer_is_none_and_never_an_exception(body: bytes) -> None:
     assert read_answer(body) is None
-    assert usage_of(None) is None
+    assert usage_of(b"no object") is None
 
 
 @given(st.integers(-5, 2**33), st.integers(-5, 2**33), st.none() | st.integers(-5, 2**33))
@@ -76,7 +83,7 @@ def test_no_token_is_counted_twice_or_lost(prompt: int, completion: int, cached:
         "completion_tokens": completion,
         "prompt_tokens_details": {"cached_tokens": cached},
     }
-    usage = usage_of(read_answer(json.dumps({"usage": block}).encode()))
+    usage = usage_of(json.dumps({"usage": block}).encode())
     sane = 0 <= prompt < 2**31 and 0 <= completion < 2**31 and 0 <= (cached or 0) <= prompt
     assert (usage is not None) == sane
     if usage is not None:

@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
-from gateway.meter.endpoint import CHAT, EMBEDDINGS, SIZES, UNKNOWN_SIZE, output_tokens_bound, read_request
+from gateway.meter.endpoint import CHAT, EMBEDDINGS
+from gateway.meter.request import output_tokens_bound, read_request
+from gateway.meter.sizes import SIZES, UNKNOWN_SIZE
 
 READ = {"model", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n"}
 ADDED = b'"stream_options":{"include_usage":true},'

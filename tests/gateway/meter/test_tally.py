@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from billing.usage import Usage
 from gateway.call import Outcome
-from gateway.meter.tally import StreamTally
+from gateway.meter.tally import StreamTally, outcome_of_whole
+from gateway.meter.wires import CHAT_WIRE
 from gateway.upstream.stream import EventSplitter
 from tests.gateway.values import a_call, a_caller
 
@@ -43,7 +44,7 @@ ERROR = b'data: {"error":{"message":"overloaded ' + b"x" * 900 + b'","code":"ser
 
 def through(stream: bytes, cuts: list[int], *, wanted: bool) -> tuple[bytes, Outcome, StreamTally]:
     """A stream, cut at these places, through splitter and tally as the journey sends it; (client's bytes, outcome, tally)."""
-    tally, splitter = StreamTally(CALL, usage_wanted=wanted), EventSplitter(1 << 20)
+    tally, splitter = StreamTally(CALL, CHAT_WIRE, usage_wanted=wanted), EventSplitter(1 << 20)
     edges = [0, *sorted({cut % (len(stream) + 1) for cut in cuts}), len(stream)]
     sent = b""
     for start, end in itertools.pairwise(edges):
@@ -123,7 +124,7 @@ def test_a_usage_of_null_is_no_usage_and_passes() -> None:
 
 
 def test_nothing_leaves_from_the_usage_event_on_before_the_settlement() -> None:
-    tally = StreamTally(CALL, usage_wanted=True)
+    tally = StreamTally(CALL, CHAT_WIRE, usage_wanted=True)
     assert tally.pass_on([HEAD[0], FINISH, USAGE, PING, DONE]) == HEAD[0] + FINISH
     assert tally.ended
     assert tally.last_words(COST) == USAGE.replace(b'"usage":{"prompt_tokens"', WITH_COST) + PING + DONE
@@ -205,7 +206,7 @@ def test_what_follows_the_end_in_the_same_chunk_stays_behind_it() -> None:
 
 
 def test_the_usage_of_an_answer_too_large_to_hold_is_found_in_its_tail() -> None:
-    tally = StreamTally(CALL, usage_wanted=False)
+    tally = StreamTally(CALL, CHAT_WIRE, usage_wanted=False)
     for piece in (
         b'{"data":[' + b"1," * 70_000,
         b'1],"usage":{"prompt_tokens":9,"prompt_tokens_',
@@ -213,5 +214,7 @@ def test_the_usage_of_an_answer_too_large_to_hold_is_found_in_its_tail() -> None
     ):
         tally.saw_tail(piece)
     assert tally.outcome_of_tail(2) == Outcome(Usage(5, 4), None, None, 2)
-    assert StreamTally(CALL, usage_wanted=False).outcome_of_tail(1).estimated_reason == "no usage in the answer"
-    assert StreamTally.estimate_whole(CALL, 80) == Usage(100, 0, 10)
+    assert (
+        StreamTally(CALL, CHAT_WIRE, usage_wanted=False).outcome_of_tail(1).estimated_reason == "no usage in the answer"
+    )
+    assert outcome_of_whole(CALL, CHAT_WIRE, b"x" * 80, 1).usage == Usage(100, 0, 10)

@@ -35,7 +35,7 @@ async def test_a_request_carries_our_keys_in_turn_and_the_body_byte_for_byte() -
     async with a_peer(says(WHOLE)) as peer:
         solar = a_solar(peer.url + "/")
         for _ in range(3):
-            answer = await solar.send("/chat/completions", b'{"a": 1 }')
+            answer = await solar.send("/chat/completions", b'{"a": 1 }', "application/json")
             assert (answer.status, await read(answer), answer.attempts) == (200, b"{}", 1)
             assert not answer.is_event_stream
             await answer.close()
@@ -49,7 +49,7 @@ async def test_a_request_carries_our_keys_in_turn_and_the_body_byte_for_byte() -
 async def test_a_refused_connection_is_tried_again_and_then_unavailable(unused_tcp_port: int) -> None:
     solar = a_solar(f"http://127.0.0.1:{unused_tcp_port}/v1")
     begun = time.monotonic()
-    error = await refused(solar.send("/x", b"{}"), UpstreamUnavailable, 503)
+    error = await refused(solar.send("/x", b"{}", "application/json"), UpstreamUnavailable, 503)
     assert error.code == "upstream_unavailable"
     assert time.monotonic() - begun < 3.0
     await solar.close()
@@ -77,7 +77,7 @@ class Refusing(httpx.AsyncBaseTransport):
 async def test_a_server_that_comes_back_between_two_attempts_answers() -> None:
     async with a_peer(says(WHOLE)) as peer:
         solar = a_solar(peer.url, network=Refusing(refusals=2))
-        answer = await solar.send("/x", b"{}")
+        answer = await solar.send("/x", b"{}", "application/json")
         assert await read(answer) == b"{}"
         assert answer.attempts == 3
         await answer.close()
@@ -91,7 +91,9 @@ async def test_each_call_makes_as_many_attempts_as_the_setting_says_however_many
 ) -> None:
     network = Refusing()
     solar = a_solar("http://nowhere.invalid/v1", attempts=attempts, network=network)
-    results = await asyncio.gather(*[solar.send("/x", b"{}") for _ in range(calls)], return_exceptions=True)
+    results = await asyncio.gather(
+        *[solar.send("/x", b"{}", "application/json") for _ in range(calls)], return_exceptions=True
+    )
     assert all(isinstance(result, UpstreamUnavailable) and result.status == 503 for result in results)
     assert network.tries == attempts * calls
     await solar.close()
@@ -101,7 +103,7 @@ async def test_no_first_byte_in_time_is_504_and_is_not_sent_twice() -> None:
     async with a_peer(says()) as peer:
         solar = a_solar(peer.url, first_byte_s=0.15)
         begun = time.monotonic()
-        await refused(solar.send("/x", b"{}"), UpstreamUnavailable, 504)
+        await refused(solar.send("/x", b"{}", "application/json"), UpstreamUnavailable, 504)
         assert time.monotonic() - begun < 2.0
         async with asyncio.timeout(2):
             await peer.hung_up.wait()
@@ -113,7 +115,7 @@ async def test_no_first_byte_in_time_is_504_and_is_not_sent_twice() -> None:
 async def test_a_connection_that_breaks_before_the_headers_is_502_and_is_not_sent_twice(sent: bytes) -> None:
     async with a_peer(says(sent, close=True)) as peer:
         solar = a_solar(peer.url)
-        await refused(solar.send("/x", b"{}"), UpstreamUnavailable, 502)
+        await refused(solar.send("/x", b"{}", "application/json"), UpstreamUnavailable, 502)
         assert len(peer.requests) == 1
         await solar.close()
 
@@ -129,7 +131,7 @@ async def test_a_connection_that_breaks_before_the_headers_is_502_and_is_not_sen
 async def test_an_answer_that_breaks_off_gives_what_came_and_then_says_so(sent: bytes) -> None:
     async with a_peer(says(sent, close=True)) as peer:
         solar = a_solar(peer.url)
-        answer = await solar.send("/x", b"{}")
+        answer = await solar.send("/x", b"{}", "application/json")
         parts: list[bytes] = []
 
         async def reading() -> None:
@@ -145,7 +147,7 @@ async def test_an_answer_that_breaks_off_gives_what_came_and_then_says_so(sent: 
 async def test_silence_in_mid_stream_ends_it_and_cuts_the_connection() -> None:
     async with a_peer(says(STREAM, b"3\r\nabc\r\n")) as peer:
         solar = a_solar(peer.url, idle_s=0.15)
-        answer = await solar.send("/x", b"{}")
+        answer = await solar.send("/x", b"{}", "application/json")
         assert answer.is_event_stream
         error = await refused(read(answer), UpstreamInterrupted, 502)
         assert error.headers["x-should-retry"] == "false"
@@ -158,7 +160,7 @@ async def test_silence_in_mid_stream_ends_it_and_cuts_the_connection() -> None:
 async def test_closing_an_answer_that_is_not_read_to_its_end_cancels_it_upstream() -> None:
     async with a_peer(says(STREAM, b"3\r\nabc\r\n")) as peer:
         solar = a_solar(peer.url)
-        answer = await solar.send("/x", b"{}")
+        answer = await solar.send("/x", b"{}", "application/json")
         async for part in answer.chunks():
             assert part == b"abc"
             break
@@ -171,7 +173,7 @@ async def test_closing_an_answer_that_is_not_read_to_its_end_cancels_it_upstream
 async def test_without_a_key_the_request_still_is_well_formed() -> None:
     async with a_peer(says(WHOLE)) as peer:
         solar = a_solar(peer.url, keys=())
-        answer = await solar.send("/x", b"{}")
+        answer = await solar.send("/x", b"{}", "application/json")
         assert await read(answer) == b"{}"
         await answer.close()
         await solar.close()

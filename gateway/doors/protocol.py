@@ -15,9 +15,9 @@ from typing import Any
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from gateway.edge.doors import check_body_headers
-from gateway.edge.hang_up import HangUp
-from gateway.edge.wire import secret_of, to_wire_error, to_wire_error_event
+from gateway.doors.asgi import check_body_headers
+from gateway.doors.hang_up import HangUp
+from gateway.edge.wire import content_type_of, secret_of, to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, RequestTooLarge
 from gateway.journey import Journey
 from gateway.meter.endpoint import Endpoint
@@ -84,6 +84,7 @@ class InferenceCycle:
     def __init__(self, protocol: InferenceProtocol, endpoint: Endpoint, headers: list[tuple[bytes, bytes]]) -> None:
         self.endpoint = endpoint
         self.secret = secret_of(headers)
+        self.content_type = content_type_of(headers)
         self._headers = headers
         self._protocol = protocol
         self._transport: asyncio.Transport = protocol.transport
@@ -184,7 +185,7 @@ class InferenceCycle:
         self.on_response()
 
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
-        body = to_wire_error(error)
+        body = to_wire_error(error, self.endpoint.wire.name)
         closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
         await self.start(
             error.status, {**headers, "content-type": "application/json", "content-length": str(len(body)), **closing}
@@ -192,7 +193,7 @@ class InferenceCycle:
         await self.end(body)
 
     def error_event(self, error: GatewayError) -> bytes:
-        return to_wire_error_event(error)
+        return to_wire_error_event(error, self.endpoint.wire.name)
 
     def _framed(self, data: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data

@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
-from gateway.edge.hang_up import HangUp
-from gateway.edge.wire import secret_of, to_wire_error, to_wire_error_event
+from gateway.doors.hang_up import HangUp
+from gateway.edge.wire import content_type_of, secret_of, to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge
 from gateway.meter.endpoint import Endpoint
 from gateway.trip import ClientGone
@@ -27,6 +27,7 @@ class AsgiDoor:
     ) -> None:
         self.endpoint = endpoint
         self.secret = secret_of(headers)
+        self.content_type = content_type_of(headers)
         self._headers = headers
         self._receive = receive
         self._send = send
@@ -67,7 +68,7 @@ class AsgiDoor:
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
-        body = to_wire_error(error)
+        body = to_wire_error(error, self.endpoint.wire.name)
         length = {"content-type": "application/json", "content-length": str(len(body))}
         # A body that was not read to its end cannot be told from the next request.
         closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
@@ -75,7 +76,7 @@ class AsgiDoor:
         await self.end(body)
 
     def error_event(self, error: GatewayError) -> bytes:
-        return to_wire_error_event(error)
+        return to_wire_error_event(error, self.endpoint.wire.name)
 
     def hang_up_cancels(self) -> HangUp:
         return HangUp(self._watch)

@@ -8,18 +8,25 @@ from typing import TYPE_CHECKING
 from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 
-from gateway.edge.doors import AsgiDoor
+from gateway.doors.asgi import AsgiDoor
 from gateway.journey import Journey
-from gateway.meter.endpoint import CHAT, EMBEDDINGS, Endpoint
+from gateway.meter.endpoint import (
+    CHAT,
+    DECIDE,
+    DOCUMENTS,
+    EMBEDDINGS,
+    EXTRACTION,
+    MESSAGES,
+    RESPONSES,
+    Endpoint,
+)
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
+_ENDPOINTS = (CHAT, RESPONSES, MESSAGES, EMBEDDINGS, DECIDE, DOCUMENTS, EXTRACTION)
 METERED: Mapping[str, Endpoint] = {
-    "/v1/chat/completions": CHAT,
-    "/v1/embeddings": EMBEDDINGS,
-    "/v1/solar/chat/completions": CHAT,
-    "/v1/solar/embeddings": EMBEDDINGS,
+    f"{base}{endpoint.upstream_path}": endpoint for base in ("/v1", "/v1/solar") for endpoint in _ENDPOINTS
 }
 
 

@@ -1,0 +1,117 @@
+"""Reads of a request what the gateway must know, and makes the body that goes upstream. Pure.
+
+A stream's usage is asked for where the client did not; what Solar would refuse by name is taken out (sanitize.py); the rest goes through
+byte for byte. Units: tokens, pages, bytes. Errors: `InvalidRequest` naming the field that is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from gateway.errors import InvalidRequest
+from gateway.meter.endpoint import Counts, Endpoint, Takes
+from gateway.meter.form import read_form
+from gateway.meter.sanitize import sanitize
+from gateway.meter.sizes import SIZES, UNKNOWN_SIZE
+
+PAGES_MAX = 100
+"""Pages of one synchronous document (upstage-api.md section 7, 2026-11-23)."""
+
+_IMAGE_URI = re.compile(rb"data:[a-z]+/[a-z0-9.+-]+;base64,")
+
+
+class _StreamOptions(msgspec.Struct):
+    include_usage: bool | None = None
+
+
+class _Request(msgspec.Struct):
+    model: str
+    stream: bool | None = None
+    stream_options: _StreamOptions | UnsetType | None = UNSET
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    max_output_tokens: int | None = None
+    n: int | None = None
+
+
+_decode = msgspec.json.Decoder(_Request).decode
+_decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request asks for, as far as the gateway must know, and the body that goes upstream."""
+
+    model: str
+    streamed: bool
+    usage_wanted: bool
+    output_tokens_max: int | None
+    answers: int
+    body: bytes
+    changed: tuple[str, ...] = ()
+    pages_best: int = 0
+
+
+def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask:
+    """Read the fields that matter, and change what must be changed."""
+    if endpoint.takes is Takes.FORM:
+        model, pages = read_form(body, content_type)
+        return Ask(model, False, False, None, 1, body, pages_best=pages)
+    request = _read(body)
+    if endpoint.counts is Counts.PAGES:
+        pages = max(1, len(_IMAGE_URI.findall(body)))
+        return Ask(request.model, False, False, None, 1, body, pages_best=pages)
+    streamed = bool(request.stream) and endpoint.streams
+    options = request.stream_options
+    wanted = isinstance(options, _StreamOptions) and bool(options.include_usage)
+    bounds = (request.max_tokens, request.max_completion_tokens, request.max_output_tokens)
+    limits = [limit for limit in bounds if limit is not None]
+    if any(limit < 0 for limit in limits):
+        raise InvalidRequest("max_tokens must not be negative.", param="max_tokens")
+    answers = 1 if request.n is None else request.n
+    if not 1 <= answers <= 128:
+        raise InvalidRequest("n must be from 1 to 128.", param="n")
+    body, changed = sanitize(endpoint.rules, endpoint.markers, body, request.model)
+    if streamed and not wanted and not endpoint.wire.usage_is_native:
+        body = _with_usage_asked(body, had_options=options is not UNSET)
+    return Ask(request.model, streamed, wanted, max(limits) if limits else None, answers, body, changed)
+
+
+def output_tokens_bound(endpoint: Endpoint, ask: Ask, model: str) -> int:
+    """No answer to this request has more output tokens. A limit of 0 is none to rely on: some servers read it as "no limit"."""
+    if endpoint.counts is not Counts.TOKENS:
+        return 0
+    longest = SIZES.get(model, UNKNOWN_SIZE).output_tokens_max
+    return ask.answers * min(longest, ask.output_tokens_max or longest)
+
+
+def pages_bound(endpoint: Endpoint) -> int:
+    """No document has more pages."""
+    return PAGES_MAX if endpoint.counts is Counts.PAGES else 0
+
+
+def _read(body: bytes) -> _Request:
+    try:
+        return _decode(body)
+    except msgspec.ValidationError as error:
+        field = str(error).partition(" - at `$.")[2].rstrip("`")
+        missing = "model" if "missing required field" in str(error) else None
+        raise InvalidRequest(f"The request body is not valid: {error}.", param=field or missing) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise InvalidRequest("The request body is not a JSON object.") from None
+
+
+def _with_usage_asked(body: bytes, *, had_options: bool) -> bytes:
+    if not had_options:
+        start = body.index(b"{") + 1
+        return body[:start] + b'"stream_options":{"include_usage":true},' + body[start:]
+    fields = _decode_fields(body)
+    given = fields["stream_options"]
+    options = {} if bytes(given) == b"null" else _decode_fields(given)
+    options["include_usage"] = msgspec.Raw(b"true")
+    fields["stream_options"] = msgspec.Raw(msgspec.json.encode(options))
+    return msgspec.json.encode(fields)

@@ -1,0 +1,89 @@
+"""`make bench`: what one call costs here, beside nginx as a bare proxy. Run: python -m tests.bench [--quick] [--write] [--profile]
+
+Everything is started by us on loopback, bounded in count and time, and stopped at the end, on Ctrl-C and SIGTERM too.
+Exit: 0; 1 where an answer was wrong or the ledger differs from what the mock served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.bench.hotspots import record
+from tests.bench.load import BadAnswers, loader_name
+from tests.bench.measures import QUICK, Scale, measure
+from tests.bench.report import NO_FLOOR, machine, parts_of, profile_parts, show, to_markdown
+from tests.bench.stage import LedgerDiffers, staged
+
+RESULTS = Path(__file__).parent / "RESULTS.md"
+_OPENING = "# What a call costs\n\nWritten by `python -m tests.bench --write`; what stands below the last heading is written by hand.\n\n"
+_BY_HAND = "## What was tried, and what the floor of each part is\n"
+_NO_PROFILER = "no profile: py-spy is installed neither beside this Python nor on PATH"
+
+
+def _arguments() -> argparse.Namespace:
+    asked = argparse.ArgumentParser(prog="python -m tests.bench", description="What one call costs here.")
+    asked.add_argument("--quick", action="store_true", help="a first look, in about half a minute")
+    asked.add_argument("--seconds", type=float, help="of each run at saturation")
+    asked.add_argument("--runs", type=int, help="runs of which the median is shown")
+    asked.add_argument("--door", choices=("protocol", "asgi"), default="protocol", help="where calls are taken off")
+    asked.add_argument("--profile", action="store_true", help="also say where the worker's time goes (needs py-spy)")
+    asked.add_argument("--profile-only", action="store_true", help="say only that")
+    asked.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    return asked.parse_args()
+
+
+def _scale(asked: argparse.Namespace) -> Scale:
+    scale = QUICK if asked.quick else Scale()
+    return replace(scale, seconds=asked.seconds or scale.seconds, runs=asked.runs or scale.runs)
+
+
+def _bench(asked: argparse.Namespace, console: Console, work_dir: Path) -> None:
+    scale = _scale(asked)
+    parts, facts = [], []
+    with staged(work_dir, asked.door) as stage:
+        if stage.floor is None:
+            console.print(NO_FLOOR)
+        if not asked.profile_only:
+            found = measure(stage, scale, lambda what: console.print(f"… {what}", style="dim", highlight=False))
+            parts += parts_of(found, scale, loader_name())
+            nginx_version = None if stage.floor is None else stage.floor.version
+            facts += machine(stage.gateway.process.pid, nginx_version, found, apart=stage.cores.apart)
+        if asked.profile or asked.profile_only:
+            spots = record(stage, max(scale.seconds, 5.0), scale.connections)
+            parts += [] if spots is None else profile_parts(spots)
+            facts += [_NO_PROFILER] if spots is None else []
+    show(console, facts, parts)
+    if asked.write:
+        _write(to_markdown(facts, parts))
+
+
+def _write(tables: str) -> None:
+    before = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+    by_hand = before.partition(_BY_HAND)[2]
+    RESULTS.write_text(f"{_OPENING}{tables}\n{_BY_HAND}{by_hand}", encoding="utf-8")
+
+
+def main() -> int:
+    console = Console()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="solar-bench-") as work_dir:
+        try:
+            _bench(_arguments(), console, Path(work_dir))
+        except (BadAnswers, LedgerDiffers) as error:
+            console.print(f"[bold red]{type(error).__name__}[/]: {error}")
+            return 1
+        except KeyboardInterrupt:
+            console.print("stopped")
+            return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

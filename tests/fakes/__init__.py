@@ -1,0 +1,1 @@
+"""Small true servers that stand in for the world, for tests alone."""
