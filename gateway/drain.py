@@ -28,7 +28,8 @@ from billing.ledger.record import UsageRecord, from_wire_prices, from_wire_recor
 from billing.money import add, nano_usd_up
 from billing.periods import Month
 from billing.usage import GRANT_ORDER, Usage
-from gateway.admission.batch import StoreUnavailable, Ticker, stream_key
+from gateway.admission.batch import Ticker, stream_key
+from gateway.admission.pipe import StoreUnavailable
 from gateway.call import PREPAID_SCOPE
 from gateway.clock import Clock
 from gateway.metrics import DRAIN_FAULTS, DRAIN_LAG_RECORDS, DRAINED_RECORDS, SWEPT_HOLDS

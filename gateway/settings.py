@@ -68,6 +68,7 @@ class Settings(BaseSettings):
     grant_months: int = Field(default=12, ge=1, le=120)
     redis_timeout_s: float = Field(default=2.0, gt=0, le=30)
     redis_connections_max: int = Field(default=64, ge=4, le=1024)
+    redis_waiting_max: int = Field(default=4096, ge=1, le=1_000_000, description="script calls under way at once")
     script_batch_max: int = Field(default=128, ge=1, le=4096)
     settle_retry_s: float = Field(default=10.0, gt=0, le=60)
     settled_memory_s: int = Field(default=60, ge=1, le=3600)

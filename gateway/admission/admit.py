@@ -17,8 +17,9 @@ from billing.money import nano_usd_up
 from billing.prices import cost
 from billing.terms import Counters
 from billing.usage import GRANT_ORDER, NOTHING, Usage
-from gateway.admission.batch import StoreUnavailable, Ticker, shard_of
+from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.headers import to_wire_limits
+from gateway.admission.pipe import StoreUnavailable
 from gateway.call import PREPAID_SCOPE, Call, Caller, Hold, Outcome, Settlement
 from gateway.clock import to_ns
 from gateway.errors import BudgetExceeded, InsufficientQuota, RateLimited, ServiceUnavailable

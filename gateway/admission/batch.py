@@ -8,45 +8,37 @@ Errors: `StoreUnavailable` when Redis did not answer in time; whether the operat
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
-from redis.exceptions import (
-    MasterDownError,
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    ResponseError,
-)
+from redis.exceptions import ResponseError
+
+from gateway.admission.pipe import Pipe, StoreUnavailable
 
 TICK = (Path(__file__).parent / "scripts" / "tick.lua").read_text(encoding="utf-8")
 
 Reply = list[Any]
-_AWAY = ("MISCONF", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
-"""Refusals that pass: the disk is full, a script hangs, the cluster is on the move."""
+_Asked = list[tuple[bytes, asyncio.Future[Reply]]]
+_SHA = hashlib.sha1(TICK.encode()).hexdigest()  # noqa: S324 - the name that Redis gives a script
+_AWAY = ("LOADING", "READONLY", "OOM", "MASTERDOWN", "MISCONF", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
+"""Refusals that pass: it loads its data, lost its master, is full, hangs in a script, is on the move."""
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Reply]).decode
-
-
-class StoreUnavailable(ConnectionError):
-    """Redis did not answer."""
 
 
 class Ticker:
     """Collects operations and sends those of one tick together."""
 
-    def __init__(self, redis: Redis, *, timeout_s: float, batch_max: int, stream_max: int) -> None:
-        self._redis = redis
-        self._timeout_s = timeout_s
+    def __init__(self, pipe: Pipe, *, batch_max: int, stream_max: int) -> None:
+        self._pipe = pipe
         self._batch_max = batch_max
         self._stream_max = stream_max
-        self._sha: str | None = None
-        self._waiting: dict[int, list[tuple[bytes, asyncio.Future[Reply]]]] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._waiting: dict[int, _Asked] = {}
+        self._sent: set[asyncio.Future[Any]] = set()
 
     def ask(self, shard: int, operation: Sequence[Any]) -> asyncio.Future[Reply]:
         """Queue an operation for the end of this tick; the future has the script's reply to it."""
@@ -61,49 +53,48 @@ class Ticker:
         waiting, self._waiting = self._waiting, {}
         for shard, asked in waiting.items():
             for start in range(0, len(asked), self._batch_max):
-                task = asyncio.ensure_future(self._send(shard, asked[start : start + self._batch_max]))
-                self._sending.add(task)
-                task.add_done_callback(self._sending.discard)
+                self._send(stream_key(shard), asked[start : start + self._batch_max], "EVALSHA", _SHA)
 
-    async def _send(self, shard: int, asked: list[tuple[bytes, asyncio.Future[Reply]]]) -> None:
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                replies = _decode(await self._run(stream_key(shard), [operation for operation, _ in asked]))
-        except ResponseError as error:
-            # Redis answered, and refused: read-only after a failover, out of memory or disk; or a defect of the script.
-            away = isinstance(error, ReadOnlyError | OutOfMemoryError | MasterDownError) or str(error).startswith(_AWAY)
-            _fail(asked, StoreUnavailable(type(error).__name__) if away else error)
-            return
-        except (RedisError, TimeoutError, OSError) as error:
-            _fail(asked, StoreUnavailable(type(error).__name__))
-            return
-        except BaseException as error:
-            # Whatever else it is (this task cancelled, a reply that is none): nobody is left waiting.
-            _fail(asked, StoreUnavailable(type(error).__name__))
-            raise
-        for (_, future), reply in zip(asked, replies, strict=True):
-            if not future.done():
-                future.set_result(reply)
+    def _send(self, key: str, asked: _Asked, *how: str) -> None:
+        operations = [operation for operation, _ in asked]
+        sent = self._pipe.ask(*how, 1, key, self._stream_max, *operations)
+        self._sent.add(sent)
+        sent.add_done_callback(partial(self._answered, key, asked))
 
-    async def _run(self, key: str, operations: list[bytes]) -> bytes:
-        if self._sha is None:
-            self._sha = await self._redis.script_load(TICK)
-        try:
-            return await self._redis.evalsha(self._sha, 1, key, self._stream_max, *operations)  # type: ignore[no-any-return]
-        except NoScriptError:
+    def _answered(self, key: str, asked: _Asked, sent: asyncio.Future[Any]) -> None:
+        self._sent.discard(sent)
+        if sent.cancelled():
+            _fail(asked, StoreUnavailable("the gateway is stopping"))
+            return
+        error = sent.exception()
+        if isinstance(error, ResponseError) and str(error).startswith("NOSCRIPT"):
             # A restarted Redis has forgotten its scripts; nothing of this batch has run yet.
-            self._sha = await self._redis.script_load(TICK)
-            return await self._redis.evalsha(self._sha, 1, key, self._stream_max, *operations)  # type: ignore[no-any-return]
+            self._send(key, asked, "EVAL", TICK)
+        elif isinstance(error, ResponseError) and not str(error).startswith(_AWAY):
+            _fail(asked, error)
+        elif error is not None:
+            _fail(asked, StoreUnavailable(type(error).__name__))
+        else:
+            _resolve(asked, sent.result())
 
     async def close(self) -> None:
         """Send what is queued, wait for what is under way, then leave."""
         self._send_all()
-        if self._sending:
-            await asyncio.wait(self._sending, timeout=self._timeout_s)
-        await self._redis.aclose()
+        await self._pipe.close()
 
 
-def _fail(asked: list[tuple[bytes, asyncio.Future[Reply]]], error: Exception) -> None:
+def _resolve(asked: _Asked, packed: bytes) -> None:
+    try:
+        replies = _decode(packed)
+    except msgspec.DecodeError:
+        _fail(asked, StoreUnavailable("what answered is no Redis of ours"))
+        return
+    for (_, future), reply in zip(asked, replies, strict=True):
+        if not future.done():
+            future.set_result(reply)
+
+
+def _fail(asked: _Asked, error: Exception) -> None:
     for _, future in asked:
         if not future.done():
             future.set_exception(error)

@@ -78,6 +78,9 @@ class Pipe:
 
     async def close(self) -> None:
         """Wait for the answers that are due, then hang up."""
+        if self._connecting is not None:
+            await asyncio.wait([self._connecting], timeout=self._timeout_s)
+            await asyncio.sleep(0)  # those who waited for the connection ask now
         if self._link is not None:
             await self._link.finish()
             self._link = None

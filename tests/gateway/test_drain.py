@@ -20,12 +20,13 @@ from billing.ledger.record import to_wire_record
 from billing.ledger.tables import LedgerEntry
 from billing.usage import Usage
 from gateway.admission.admit import record_of
-from gateway.admission.batch import StoreUnavailable, Ticker
+from gateway.admission.batch import Ticker
+from gateway.admission.pipe import StoreUnavailable
 from gateway.call import Call, Outcome
 from gateway.clock import Clock
 from gateway.drain import Drain, flushed
 from gateway.sandbox.stores import Stores
-from tests.gateway.admission.shard import STREAM, Shard, open_redis
+from tests.gateway.admission.shard import STREAM, Shard, open_pipe, open_redis
 from tests.gateway.values import a_call, a_caller, new_account_id
 
 UNREADABLE = "{s0}:unreadable"
@@ -77,7 +78,7 @@ async def works(stores: Stores, redis: Redis, sessions: Sessions) -> AsyncIterat
 @pytest.fixture
 async def lost(unused_tcp_port: int) -> AsyncIterator[Ticker]:
     """A ticker whose Redis is not there: what it is told is lost."""
-    ticker = Ticker(open_redis(f"redis://127.0.0.1:{unused_tcp_port}/0"), timeout_s=1, batch_max=9, stream_max=9)
+    ticker = Ticker(open_pipe(f"redis://127.0.0.1:{unused_tcp_port}/0", 1), batch_max=9, stream_max=9)
     yield ticker
     await ticker.close()
 

@@ -15,5 +15,7 @@ from tests.gateway.admission.shard import Shard, open_redis
 async def shard(stores: Stores, redis: Redis) -> AsyncIterator[Shard]:
     """A worker on an empty Valkey."""
     client = open_redis(stores.redis_url)
-    yield Shard(client)
+    made = Shard(client)
+    yield made
+    await made.pipe.close()
     await client.aclose()

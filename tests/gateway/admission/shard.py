@@ -15,6 +15,7 @@ from billing.ledger.record import UsageRecord, from_wire_record
 from billing.usage import Usage
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, stream_key
+from gateway.admission.pipe import Pipe
 from gateway.call import Call, Hold, Outcome, Settlement
 from tests.gateway.values import Books
 
@@ -27,6 +28,18 @@ PRICES_VERSION = 7
 def open_redis(url: str) -> Redis:
     """As the composition root opens it: no retries of its own."""
     return Redis.from_url(url, retry=Retry(NoBackoff(), 0))
+
+
+def open_pipe(url: str, timeout_s: float = 5.0) -> Pipe:
+    """The hot path's own connection."""
+    return Pipe(url, timeout_s=timeout_s, waiting_max=4096)
+
+
+def url_of(redis: Redis) -> str:
+    """The address that a client was opened with."""
+    known = redis.connection_pool.connection_kwargs
+    password = f":{known['password']}@" if known.get("password") else ""
+    return f"redis://{password}{known['host']}:{known['port']}/{known.get('db', 0)}"
 
 
 @dataclass
@@ -57,7 +70,8 @@ class Shard:
     hold_s: float = 60.0
 
     def __post_init__(self) -> None:
-        self.ticker = Ticker(self.redis, timeout_s=self.timeout_s, batch_max=self.batch_max, stream_max=self.stream_max)
+        self.pipe = open_pipe(url_of(self.redis), self.timeout_s)
+        self.ticker = Ticker(self.pipe, batch_max=self.batch_max, stream_max=self.stream_max)
         self.admission = Admission(
             self.ticker, self.books.read, shards=1, hold_s=self.hold_s, settle_retry_s=0.2, settled_memory_s=30
         )

@@ -31,6 +31,13 @@ async def test_a_settlement_charges_the_exact_cost_and_counts_it_rounded_up(shar
     assert record.scopes == [f"m:{call.month}", f"k:key_1:{call.month}"]
 
 
+async def test_a_counter_is_rounded_up_and_never_down(shard: Shard) -> None:
+    call = a_call(a_caller(new_account_id()), price=a_price(discount="0.333"))
+    settlement = await shard.settle(await shard.admit(call), Usage(1))
+    assert settlement.cost_usd == Decimal("0.0000002001")
+    assert await shard.in_hand(call) == (0, 201, 0)
+
+
 async def test_settling_twice_gives_the_same_answer_and_one_record(shard: Shard) -> None:
     call = new_call()
     shard.books.grant("gra_1", 5, NOW - DAY, NOW + DAY)
@@ -122,7 +129,10 @@ async def test_the_sweep_books_the_estimate_of_an_expired_hold_exactly_once(shar
     assert record.nano_usd == 25 * INPUT_NANO <= hold.amount_nano_usd
     assert await shard.in_hand(call) == (0, 25 * INPUT_NANO, alive.amount_nano_usd)
     await shard.admission.give_back(hold)
+    late = await shard.settle(hold, Usage(25))
+    assert late.cost_usd == Decimal(record.nano_usd) / 10**9
     assert len(await shard.records()) == 1
+    assert await shard.in_hand(call) == (0, 25 * INPUT_NANO, alive.amount_nano_usd)
 
 
 async def test_the_sweep_takes_no_more_than_it_is_told_and_spends_grants_too(shard: Shard) -> None:

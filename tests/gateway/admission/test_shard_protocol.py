@@ -28,6 +28,9 @@ async def test_a_caller_older_than_the_accounts_epoch_is_stale_until_read_again(
     for epoch in (1, 2):
         with pytest.raises(StaleCaller):
             await shard.admit(a_call(a_caller(account, epoch=epoch)))
+    await shard.ask("Y", account, 2, [], [])  # nor does an older sync
+    with pytest.raises(StaleCaller):
+        await shard.admit(a_call(a_caller(account, epoch=2)))
     shard.books.epoch = 3
     await shard.admit(a_call(a_caller(account, epoch=3)))
 

@@ -12,7 +12,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from billing.usage import Usage
-from gateway.admission.batch import StoreUnavailable
+from gateway.admission.pipe import StoreUnavailable
 from gateway.call import Hold
 from gateway.errors import ServiceUnavailable
 from gateway.sandbox.valkey import Valkey

@@ -108,11 +108,11 @@ async def test_a_body_that_comes_in_pieces_is_sent_as_declared(make: Make, chunk
         assert server.accepted == 1
 
 
-@EITHER
 @pytest.mark.parametrize("length", ["5", "50"])
 @on_every_loop
-async def test_a_body_of_another_length_than_declared_is_an_error_of_ours(make: Make, length: str) -> None:
-    async with raw_server(answering(OK)) as server, make() as transport:
+async def test_a_body_of_another_length_than_declared_is_an_error_of_ours(length: str) -> None:
+    """httpx's own transport lets an exception of h11 through here."""
+    async with raw_server(answering(OK)) as server, make_ours() as transport:
         with pytest.raises(httpx.LocalProtocolError):
             await read(transport, upload(server.url(), Pieces([b"hello", b" world"]), {"content-length": length}))
         await until(lambda: server.open == 0)

@@ -75,7 +75,8 @@ def on_every_loop(story: Callable[..., Awaitable[None]]) -> Callable[..., None]:
     loops = pytest.mark.parametrize(
         "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
     )
-    return loops(test)
+    over_loops: Callable[..., None] = loops(test)
+    return over_loops
 
 
 async def _nothing_left() -> None:
