@@ -41,6 +41,7 @@ from gateway.journey import Bounds, Journey
 from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
+from gateway.metrics import CallCounts
 from gateway.settings import Settings, SettingsError
 from gateway.upstream.solar import Solar
 
@@ -63,6 +64,7 @@ class House:
     prices: PriceTable
     solar: Solar
     call_log: CallLog
+    counts: CallCounts
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
@@ -110,12 +112,14 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         prices=PriceTable(reader_of_cards(sessions)),
         solar=_open_solar(settings),
         call_log=CallLog(),
+        counts=CallCounts(),
     )
     try:
         yield house
     finally:
         await house.solar.close()
         house.call_log.flush()
+        house.counts.flush()
         await ticker.close()
         await redis.aclose()
         await engine.dispose()
@@ -137,6 +141,7 @@ def open_journey(house: House) -> Journey:
             total_timeout_s=settings.total_timeout_s,
         ),
         house.call_log,
+        house.counts,
     )
 
 

@@ -33,7 +33,7 @@ from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
 from gateway.meter.request import Ask, output_tokens_bound, pages_bound, read_request
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
-from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, count_call, count_settled
+from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts
 from gateway.trip import ClientGone, Door, Trip
 from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
@@ -67,6 +67,7 @@ class Journey:
         solar: Solar,
         bounds: Bounds,
         call_log: CallLog,
+        counts: CallCounts,
     ) -> None:
         self._clock = clock
         self._identify = identify
@@ -75,6 +76,7 @@ class Journey:
         self._solar = solar
         self._bounds = bounds
         self._call_log = call_log
+        self._counts = counts
 
     async def carry(self, door: Door) -> None:
         """Answer one call, whatever happens."""
@@ -93,7 +95,7 @@ class Journey:
             trip.outcome = "client_gone"
         finally:
             seconds = time.monotonic() - begun
-            count_call(trip.outcome, seconds)
+            self._counts.call(trip.outcome, seconds)
             self._call_log.add(trip.facts(seconds))
 
     async def _tell(self, trip: Trip, error: GatewayError) -> None:
@@ -263,7 +265,7 @@ class Journey:
         settlement = await self._admission.settle(hold, outcome)
         usage, estimated = outcome.usage, outcome.estimated_reason is not None
         cost_nano = nano_usd_up(settlement.cost_usd)
-        count_settled(
+        self._counts.settled(
             usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, cost_nano, estimated=estimated
         )
         trip.settled = outcome

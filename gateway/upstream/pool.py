@@ -169,7 +169,7 @@ class Pool:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 brought = turn.result()
                 if brought is None:
-                    pass
+                    self._give_place_on()
                 else:
                     self.take_back(brought)
             raise

@@ -186,20 +186,17 @@ def _spoiled() -> dict[str, dict[Any, Any]]:
     }
 
 
-@pytest.mark.parametrize("name", _spoiled())
-async def test_a_record_that_cannot_be_read_or_stored_is_set_aside_and_holds_nothing_up(
-    works: Works, name: str
-) -> None:
-    before = await works.settled(a_call(a_caller(new_account_id())))
-    await works.shard.redis.xadd(STREAM, _spoiled()[name])
-    after = await works.settled(a_call(before.caller))
+async def test_records_that_cannot_be_read_or_stored_are_set_aside_and_hold_nothing_up(works: Works) -> None:
     drain = works.drain()
-    assert await drain.once(0) == 3
-    assert await drain.once(0) == 0
-    assert (await works.entries(), await works.left(), await works.left(UNREADABLE)) == (2, 0, 1)
-    ((_, kept),) = await _entries(works.shard.redis, UNREADABLE)
-    assert set(kept) == {field.encode() for field in _spoiled()[name]}
-    assert await works.shard.in_hand(after) == (30_000, 0, 0)
+    for at, (name, fields) in enumerate(_spoiled().items(), 1):
+        call = await works.settled(a_call(a_caller(new_account_id())))
+        await works.shard.redis.xadd(STREAM, fields)
+        await works.settled(a_call(call.caller))
+        assert [await drain.once(0), await drain.once(0)] == [3, 0], name
+        assert (await works.entries(), await works.left(), await works.left(UNREADABLE)) == (2 * at, 0, at), name
+        assert await works.shard.in_hand(call) == (30_000, 0, 0), name
+        _, kept = (await _entries(works.shard.redis, UNREADABLE))[-1]
+        assert set(kept) == {field.encode() for field in fields}, name
 
 
 async def test_flushed_waits_for_what_was_settled_before_and_not_for_what_comes_after(works: Works) -> None:

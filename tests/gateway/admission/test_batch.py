@@ -93,7 +93,7 @@ async def _stream(shard: Shard) -> list[tuple[bytes, dict[bytes, bytes]]]:
     return list(entries)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(operations, min_size=1, max_size=18), min_size=2, max_size=2), small)
 async def test_a_batch_does_what_its_operations_do_one_by_one(
     shard: Shard, stages: list[list[Operation]], drained: int

@@ -162,7 +162,7 @@ class Run:
         assert len(await self.shard.records()) == len(self.model.charged) - self.model.drained
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 60_000), st.integers(0, 40_000), st.integers(0, 40_000), st.integers(1, 6), steps)
 async def test_the_script_and_the_model_never_disagree(
     shard: Shard, cap: int, first_key_cap: int, second_key_cap: int, concurrency: int, played: list[Step]

@@ -103,8 +103,13 @@ def test_the_ops_port_tells_life_readiness_and_metrics_of_all_processes(tmp_path
         ops = "http://127.0.0.1:29464"
         assert httpx.get(f"{ops}/livez", trust_env=False).text == "ok"
         assert httpx.get(f"{ops}/readyz", trust_env=False).status_code == 200
-        metrics = httpx.get(f"{ops}/metrics", trust_env=False).text
-    assert 'solar_calls_total{outcome="whole"} 4.0' in metrics
+
+        def four_calls() -> str:
+            seen = httpx.get(f"{ops}/metrics", trust_env=False).text
+            return seen if 'solar_calls_total{outcome="whole"} 4.0' in seen else ""
+
+        metrics = wait_until(four_calls, 5, "four calls are counted")
+    assert "solar_call_seconds_count 4.0" in metrics
     assert "solar_drained_records_total 4.0" in metrics
 
 
