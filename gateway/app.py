@@ -22,7 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from billing.database import Sessions, answers, open_engine, sessions_of
+from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker
@@ -37,6 +37,7 @@ from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.edge.finance import FINANCE
 from gateway.edge.operator import Accounts, Keys
 from gateway.edge.pricing import PRICING
+from gateway.errors import ServiceUnavailable
 from gateway.journey import Bounds, Journey
 from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
@@ -198,8 +199,11 @@ def open_drain(house: House) -> Drain:
 
 
 async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None:
-    async with sessions() as session:
-        return await load_counters(session, account_id)
+    try:
+        async with sessions() as session:
+            return await load_counters(session, account_id)
+    except (StorageError, OSError):
+        raise ServiceUnavailable from None
 
 
 def _open_redis(settings: Settings) -> Redis:

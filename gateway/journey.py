@@ -41,8 +41,8 @@ from gateway.upstream.stream import EventSplitter, EventTooLarge
 
 log = structlog.get_logger("call")
 _ADMIT_ATTEMPTS = 3
+_BROKE_OFF = "upstream broke off"
 _ERROR_BODY_MAX_BYTES = 64 * 1024
-_PASSED_HEADERS = ("content-type", "openai-processing-ms", "retry-after")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Journey:
             await asyncio.shield(self._admission.give_back(hold))
             raise
         try:
-            if answer.status >= 400:
+            if not 200 <= answer.status < 300:
                 return await self._refused_upstream(trip, hold, ask, answer)
             if answer.is_event_stream:
                 return await self._stream(trip, hold, ask, answer)
@@ -181,7 +181,7 @@ class Journey:
 
     async def _refused_upstream(self, trip: Trip, hold: Hold, ask: Ask, answer: UpstreamAnswer) -> str:
         await self._admission.give_back(hold)
-        body = await _read_up_to(answer, _ERROR_BODY_MAX_BYTES)
+        body, _ = await answer.read(_ERROR_BODY_MAX_BYTES)
         if alerts_operator(answer.status, body):
             UPSTREAM_ALERTS.inc()
             log.error("upstream_refuses_us", status=answer.status, call_id=trip.call_id)
@@ -191,14 +191,16 @@ class Journey:
         if answer.status == 400 and ask.model in SUCCESSORS and code_of(body) == "invalid_request_body":
             raise ModelNotFound(ask.model, successor=SUCCESSORS[ask.model])
         trip.code = str(answer.status)
-        await trip.door.start(answer.status, {**_passed(answer), **trip.headers, "content-length": str(len(body))})
+        await trip.door.start(
+            answer.status, {**answer.passed_headers, **trip.headers, "content-length": str(len(body))}
+        )
         await trip.door.end(body)
         return "upstream_refused"
 
     async def _whole(self, trip: Trip, hold: Hold, answer: UpstreamAnswer) -> str:
         """Read the answer to its end even if the client is gone; settle; then hand it over, byte for byte."""
         try:
-            body, more = await _read_buffered(answer, self._bounds.answer_buffer_bytes)
+            body, more = await answer.read(self._bounds.answer_buffer_bytes)
         except BaseException:
             await asyncio.shield(self._admission.give_back(hold))
             raise
@@ -207,15 +209,16 @@ class Journey:
         outcome = outcome_of_whole(hold.call, trip.door.endpoint.wire, body, answer.attempts)
         settlement = await self._settle(trip, hold, outcome)
         cost = {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
-        await trip.door.start(200, {**_passed(answer), **trip.headers, **cost, "content-length": str(len(body))})
+        await trip.door.start(200, {**answer.passed_headers, **trip.headers, **cost, "content-length": str(len(body))})
         await trip.door.end(body)
         return "whole"
 
     async def _long(self, trip: Trip, hold: Hold, answer: UpstreamAnswer, held: bytes, more: bytes) -> str:
         """An answer too large to hold passes through, all but its last piece, which waits for the settlement."""
-        await trip.door.start(200, {**_passed(answer), **trip.headers})
+        await trip.door.start(200, {**answer.passed_headers, **trip.headers})
         tally = StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=False)
         await trip.door.write(held)
+        tally.saw_tail(held)
         last, outcome = more, None
         try:
             async for chunk in answer.chunks():
@@ -225,20 +228,18 @@ class Journey:
             tally.saw_tail(last)
             outcome = tally.outcome_of_tail(answer.attempts)
         finally:
-            await self._settle(trip, hold, outcome or tally.outcome("upstream broke off", answer.attempts))
+            await self._settle(trip, hold, outcome or tally.outcome(_BROKE_OFF, answer.attempts))
         await trip.door.end(last)
         return "whole"
 
     async def _stream(self, trip: Trip, hold: Hold, ask: Ask, answer: UpstreamAnswer) -> str:
         """Pass events on as they come. The last usage event and what follows it wait for the settlement."""
-        tally, why = (
-            StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=ask.usage_wanted),
-            "deadline or worker stopped",
-        )
+        tally = StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=ask.usage_wanted)
+        why = "deadline or worker stopped"
         splitter = EventSplitter(self._bounds.sse_event_max_bytes)
         try:
             async with trip.door.hang_up_cancels():
-                await trip.door.start(200, {**_passed(answer), **trip.headers, "cache-control": "no-store"})
+                await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
                 async for chunk in answer.chunks():
                     passed = tally.pass_on(splitter.feed(chunk))
                     if passed:
@@ -246,20 +247,30 @@ class Journey:
                     if tally.ended:
                         break
                 tally.pass_on_rest(splitter.rest())
-            why = "upstream broke off"
+            why = _BROKE_OFF
         except ClientGone:
             why = "client hung up"
             raise
         except (UpstreamInterrupted, EventTooLarge):
-            why = "upstream broke off"
+            why = _BROKE_OFF
         finally:
-            settlement = await asyncio.shield(self._settle(trip, hold, tally.outcome(why, answer.attempts)))
+            settlement = await asyncio.shield(
+                self._end_of_stream(trip, hold, tally, tally.outcome(why, answer.attempts))
+            )
         last_words = tally.last_words(settlement.cost_usd)
         if tally.broke_off:
             await trip.door.write(last_words)
             raise UpstreamInterrupted
         await trip.door.end(last_words)
+        await answer.finish()
         return "streamed"
+
+    async def _end_of_stream(self, trip: Trip, hold: Hold, tally: StreamTally, outcome: Outcome) -> Settlement:
+        """Settle a stream; one that upstream broke off before it said anything costs nothing."""
+        if tally.said_nothing and outcome.estimated_reason == _BROKE_OFF:
+            await self._admission.give_back(hold)
+            return Settlement()
+        return await self._settle(trip, hold, outcome)
 
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
         settlement = await self._admission.settle(hold, outcome)
@@ -272,30 +283,3 @@ class Journey:
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):
             UNKNOWN_SNAPSHOTS.inc()
         return settlement
-
-
-def _passed(answer: UpstreamAnswer) -> dict[str, str]:
-    return {name: answer.headers[name] for name in _PASSED_HEADERS if name in answer.headers}
-
-
-async def _read_up_to(answer: UpstreamAnswer, limit_bytes: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in answer.chunks():
-        parts.append(chunk)
-        size += len(chunk)
-        if size > limit_bytes:
-            break
-    return b"".join(parts)
-
-
-async def _read_buffered(answer: UpstreamAnswer, limit_bytes: int) -> tuple[bytes, bytes | None]:
-    """(the whole body, None), or, where it is longer than the limit, (what was read, the piece that went over)."""
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in answer.chunks():
-        size += len(chunk)
-        if size > limit_bytes:
-            return b"".join(parts), chunk
-        parts.append(chunk)
-    return b"".join(parts), None

@@ -75,9 +75,13 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
     answers = 1 if request.n is None else request.n
     if not 1 <= answers <= 128:
         raise InvalidRequest("n must be from 1 to 128.", param="n")
-    body, changed = sanitize(endpoint.rules, endpoint.markers, body, request.model)
-    if streamed and not wanted and not endpoint.wire.usage_is_native:
-        body = _with_usage_asked(body, had_options=options is not UNSET)
+    try:
+        body, changed = sanitize(endpoint.rules, endpoint.markers, body, request.model)
+        if streamed and not wanted and not endpoint.wire.usage_is_native:
+            body = _with_usage_asked(body, had_options=options is not UNSET)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # In what is only passed on, wrong bytes are Solar's to refuse; in what is rewritten they are found here.
+        raise InvalidRequest("The request body is not valid JSON in UTF-8.") from None
     return Ask(request.model, streamed, wanted, max(limits) if limits else None, answers, body, changed)
 
 

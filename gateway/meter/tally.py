@@ -18,6 +18,7 @@ from gateway.meter.wires import Wire
 
 _DONE = b"[DONE]"
 _USAGE_BLOCK = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
+_NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
 _TAIL_BYTES = 64 * 1024
 
 
@@ -84,6 +85,8 @@ class StreamTally:
         if answer is None or look is None:
             return [*passed, event]
         self._model = self._model or _model_of(answer)
+        if answer.usage is None and not self._usage_wanted:
+            event = _NULL_USAGE.sub(b"", event)
         if look.block is not None:
             self._block = self._block.joined_with(look.block)
         if look.is_usage:
@@ -110,6 +113,11 @@ class StreamTally:
     def broke_off(self) -> bool:
         """Upstream stopped without having finished: no [DONE], no usage, no finish reason; or it sent an error."""
         return self._failed or not (self.ended or self._finished or self._counted)
+
+    @property
+    def said_nothing(self) -> bool:
+        """It broke off before any output, and without a count: upstream did not serve it."""
+        return self.broke_off and not self._event_count and not self._counted
 
     def outcome(self, why_estimated: str, attempts: int) -> Outcome:
         """What was used: upstream's own count if it came, else the best estimate, marked with why."""

@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         exchange = self._exchange
         if exchange is None:
-            return  # an answer to nothing: nobody can say what the next one would answer
+            self.cut()  # an answer to nothing: nobody can say what the next one would answer
             return
         answer = exchange.answer
         try:

@@ -38,7 +38,7 @@ def code_of(body: bytes) -> str | None:
 
 
 def fault_of(status: int, body: bytes, headers: Mapping[str, str], now_s: float | None = None) -> GatewayError | None:
-    """The error that a client sees for an upstream status ≥ 400; None where upstream's own answer passes through."""
+    """The error that a client sees for an upstream status that is not 2xx; None where upstream's own answer passes through."""
     if status in (401, 403):
         return UpstreamUnavailable("The gateway's own access to the model was refused. The operator has been told.")
     if status == 429:
@@ -48,6 +48,8 @@ def fault_of(status: int, body: bytes, headers: Mapping[str, str], now_s: float 
             )
         wait_ms = retry_after_ms(headers, time.time() if now_s is None else now_s)
         return RateLimited("the gateway's quota with the model", wait_ms, {})
+    if status < 400:
+        return UpstreamUnavailable("The model sent us somewhere else. Redirects are not followed.")
     if status >= 500:
         return UpstreamUnavailable("The model failed to answer.", status=status if status in (502, 503, 504) else 502)
     return None

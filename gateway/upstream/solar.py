@@ -16,6 +16,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from gateway.errors import UpstreamInterrupted, UpstreamUnavailable
 
+_PASSED_HEADERS = ("content-type", "openai-processing-ms", "retry-after")
+_FINISH_S = 0.2
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
@@ -25,6 +27,7 @@ class UpstreamAnswer:
     def __init__(self, response: httpx.Response, *, idle_timeout_s: float, attempts: int) -> None:
         self._response = response
         self._idle_timeout_s = idle_timeout_s
+        self._parts: AsyncIterator[bytes] | None = None
         self.status = response.status_code
         self.headers = response.headers
         self.attempts = attempts
@@ -33,21 +36,45 @@ class UpstreamAnswer:
     def is_event_stream(self) -> bool:
         return str(self.headers.get("content-type", "")).startswith("text/event-stream")
 
+    @property
+    def passed_headers(self) -> dict[str, str]:
+        """The headers that mean something to the client as well."""
+        return {name: self.headers[name] for name in _PASSED_HEADERS if name in self.headers}
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `UpstreamInterrupted` where it breaks off or falls silent for too long."""
-        stream = self._response.stream
-        if not isinstance(stream, httpx.AsyncByteStream):
-            raise TypeError("the transport must answer with an asynchronous stream")
-        parts = stream.__aiter__()
+        if self._parts is None:
+            stream = self._response.stream
+            if not isinstance(stream, httpx.AsyncByteStream):
+                raise TypeError("the transport must answer with an asynchronous stream")
+            self._parts = stream.__aiter__()
         while True:
             try:
                 async with asyncio.timeout(self._idle_timeout_s):
-                    part = await anext(parts)
+                    part = await anext(self._parts)
             except StopAsyncIteration:
                 return
             except (httpx.TransportError, TimeoutError, OSError) as error:
                 raise UpstreamInterrupted from error
             yield part
+
+    async def read(self, limit_bytes: int) -> tuple[bytes, bytes | None]:
+        """(the whole body, None), or, where it is longer than the limit, (what was read, the piece that went over)."""
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > limit_bytes:
+                return b"".join(parts), chunk
+            parts.append(chunk)
+        return b"".join(parts), None
+
+    async def finish(self) -> None:
+        """Read what stands behind the end of a stream (its last chunk), so that the connection can be used again."""
+        with suppress(UpstreamInterrupted, TimeoutError):
+            async with asyncio.timeout(_FINISH_S):
+                async for _ in self.chunks():
+                    continue
 
     async def close(self) -> None:
         with suppress(httpx.TransportError, OSError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import timeit
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ _MARKS = {
     "postgres": POSTGRES,
 }
 _GONE_S = 10.0
+_CALLS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,15 @@ class Foreign:
 
     def _ours_s(self) -> float:
         return cpu_s([os.getpid()], with_children=True)
+
+
+def python_call_ns() -> float:
+    """What calling an empty Python function costs here now: the yardstick of this interpreter on this machine. Best of several."""
+    return min(timeit.repeat(_nothing, number=_CALLS, repeat=5)) / _CALLS * 1e9
+
+
+def _nothing() -> None:
+    """Is called, and that is all."""
 
 
 def stop_children() -> None:

@@ -99,7 +99,8 @@ def machine(gateway_pid: int, nginx_version: str | None, found: Measured, *, apa
         f"{datetime.now(UTC):%Y-%m-%d}, {_cpu_model()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; {pinned}",
         f"Python {platform.python_version()}, {libraries}",
         f"nginx {nginx_version}, {stores}" if nginx_version else f"{NO_FLOOR}; {stores}",
-        f"busy with other programs meanwhile: {found.foreign_ratio:.0%} of all cores",
+        f"busy with other programs meanwhile: {found.foreign_ratio:.0%} of all cores; "
+        f"an empty Python call: {processes.python_call_ns():.0f} ns",
         f"every answer had status 200; the ledger holds all {found.ledger_calls:,} calls that the mock served, with its counts",
     ]
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 
 import httpx
 import pytest
 
+from gateway.upstream.pool import Limits, Origin, Pool
 from gateway.upstream.transport import PooledTransport
 from tests.fakes.raw_http import Peer, answering, raw_server
 from tests.gateway.upstream.transports import (
@@ -83,21 +85,43 @@ async def test_who_waits_first_is_served_first() -> None:
         assert server.accepted == 1
 
 
+@pytest.mark.parametrize("cut", [False, True], ids=["a connection", "a place"])
 @on_every_loop
-async def test_a_turn_that_nobody_takes_goes_to_the_next() -> None:
-    """Cancelled in the very tick in which the connection was handed over."""
-    async with raw_server(answering(OK)) as server, make_ours(connections_max=1) as transport:
-        for _ in range(20):
-            first = asyncio.create_task(read(transport, get(server.url())))
-            await asyncio.sleep(0)
-            second = asyncio.create_task(read(transport, get(server.url())))
-            third = asyncio.create_task(read(transport, get(server.url())))
-            await asyncio.sleep(0)
-            first.add_done_callback(lambda _, waiting=second: waiting.cancel())  # type: ignore[misc]
-            assert await first == (200, b"ok")
-            assert await third == (200, b"ok")
-            await asyncio.wait([second])
-        assert transport.busy_connections == transport.waiting_requests == 0
+async def test_a_turn_that_nobody_takes_goes_to_the_next(cut: bool) -> None:
+    """Cancelled in the very tick in which the turn came."""
+    loop = asyncio.get_running_loop()
+    async with raw_server(answering(OK)) as server:
+        limits = Limits(connections_max=1, waiting_max=9, idle_expiry_s=9.0, buffer_max_bytes=9)
+        pool = Pool(loop, Origin("http", b"127.0.0.1", server.port), limits, ssl.create_default_context)
+        held = await pool.take(None, None)
+        second, third = (loop.create_task(pool.take(None, 5.0)) for _ in range(2))
+        await until(lambda: pool.waiting_requests == 2)
+        if cut:
+            held.cut()
+        else:
+            pool.take_back(held)
+        second.cancel()
+        given = await third
+        assert (given is held) is not cut
+        assert second.cancelled()
+        assert pool.open_connections == 1
+        await pool.close()
+        assert pool.is_empty
+
+
+@on_every_loop
+async def test_a_read_that_is_cancelled_closes_the_connection_by_itself() -> None:
+    async with raw_server(half) as server, make_ours() as transport:
+        answer = await transport.handle_async_request(get(server.url()))
+        pieces = pieces_of(answer)
+        assert await anext(pieces) == b"half"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(pieces)
+        assert transport.open_connections == 0
+        await until(lambda: server.open == 0)
+        with pytest.raises(httpx.ReadError):
+            await anext(pieces)
 
 
 @EITHER
