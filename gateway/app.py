@@ -45,6 +45,7 @@ from gateway.logs import CallLog
 from gateway.metrics import CallCounts
 from gateway.settings import Settings, SettingsError
 from gateway.upstream.solar import Solar
+from gateway.upstream.transport import PooledTransport
 
 _PROBE_S = 1.0
 _HOLD_MARGIN_S = 60.0
@@ -221,17 +222,32 @@ def _open_redis(settings: Settings) -> Redis:
 
 
 def _open_solar(settings: Settings) -> Solar:
-    limits = httpx.Limits(
-        max_connections=settings.upstream_connections_max,
-        max_keepalive_connections=settings.upstream_connections_max,
-        keepalive_expiry=30.0,
-    )
+    pooled = settings.upstream_transport == "pooled"
     return Solar(
-        httpx.AsyncHTTPTransport(limits=limits, retries=0, trust_env=False),
+        _pooled_transport(settings) if pooled else _stock_transport(settings),
         settings.upstream_url,
         settings.upstream_key_list(),
         connect_timeout_s=settings.connect_timeout_s,
         first_byte_timeout_s=settings.first_byte_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
         connect_attempts=settings.upstream_connect_attempts,
+        transport_keeps_deadlines=pooled,
     )
+
+
+def _pooled_transport(settings: Settings) -> httpx.AsyncBaseTransport:
+    return PooledTransport(
+        connections_max=settings.upstream_connections_max,
+        waiting_max=settings.upstream_waiting_max,
+        idle_expiry_s=settings.upstream_idle_expiry_s,
+    )
+
+
+def _stock_transport(settings: Settings) -> httpx.AsyncBaseTransport:
+    """httpx's own: slower, and a second opinion."""
+    limits = httpx.Limits(
+        max_connections=settings.upstream_connections_max,
+        max_keepalive_connections=settings.upstream_connections_max,
+        keepalive_expiry=settings.upstream_idle_expiry_s,
+    )
+    return httpx.AsyncHTTPTransport(limits=limits, retries=0, trust_env=False)

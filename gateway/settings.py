@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     idle_timeout_s: float = Field(default=180.0, gt=0, le=3600, description="silence inside a stream")
     total_timeout_s: float = Field(default=900.0, gt=0, le=7200)
     upstream_connections_max: int = Field(default=1024, ge=1, le=65536)
+    upstream_waiting_max: int = Field(default=1024, ge=0, le=65536, description="calls that wait for a connection")
+    upstream_idle_expiry_s: float = Field(default=30.0, gt=0, le=600)
+    upstream_transport: Literal["pooled", "httpx"] = Field(default="pooled", description="ours, or httpx's own")
     upstream_connect_attempts: int = Field(default=3, ge=1, le=10)
 
     # ---- limits and budgets

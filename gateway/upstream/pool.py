@@ -171,7 +171,7 @@ class Pool:
                 if brought is None:
                     self._give_place_on()
                 else:
-                    pass
+                    self.take_back(brought)
             raise
         finally:
             self._turns.pop(turn, None)

@@ -24,7 +24,7 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 class UpstreamAnswer:
     """A status, headers, and a body that is read once. `close` gives the connection back, or cuts it where there is more."""
 
-    def __init__(self, response: httpx.Response, *, idle_timeout_s: float, attempts: int) -> None:
+    def __init__(self, response: httpx.Response, *, idle_timeout_s: float | None, attempts: int) -> None:
         self._response = response
         self._idle_timeout_s = idle_timeout_s
         self._parts: AsyncIterator[bytes] | None = None
@@ -50,8 +50,11 @@ class UpstreamAnswer:
             self._parts = stream.__aiter__()
         while True:
             try:
-                async with asyncio.timeout(self._idle_timeout_s):
+                if self._idle_timeout_s is None:
                     part = await anext(self._parts)
+                else:
+                    async with asyncio.timeout(self._idle_timeout_s):
+                        part = await anext(self._parts)
             except StopAsyncIteration:
                 return
             except (httpx.TransportError, TimeoutError, OSError) as error:
@@ -94,19 +97,22 @@ class Solar:
         first_byte_timeout_s: float,
         idle_timeout_s: float,
         connect_attempts: int,
+        transport_keeps_deadlines: bool = False,
     ) -> None:
+        """`transport_keeps_deadlines`: it obeys `read` and `first_byte` itself, so that we need not watch the clock beside it."""
         self._transport = transport
         self._base_url = base_url.rstrip("/")
         self._urls: dict[str, httpx.URL] = {}
         self._keys = itertools.cycle(keys or ("",))
         self._timeouts = {
             "connect": connect_timeout_s,
-            "read": None,
+            "read": idle_timeout_s if transport_keeps_deadlines else None,
+            "first_byte": first_byte_timeout_s,
             "write": idle_timeout_s,
             "pool": connect_timeout_s,
         }
-        self._first_byte_timeout_s = first_byte_timeout_s
-        self._idle_timeout_s = idle_timeout_s
+        self._first_byte_timeout_s = None if transport_keeps_deadlines else first_byte_timeout_s
+        self._idle_timeout_s = None if transport_keeps_deadlines else idle_timeout_s
         self._connect_attempts = connect_attempts
         self._retrying = AsyncRetrying(
             retry=retry_if_exception_type(_NEVER_SENT),
@@ -117,29 +123,32 @@ class Solar:
 
     async def send(self, path: str, body: bytes, content_type: str) -> UpstreamAnswer:
         """POST a body; returns when the answer's headers are there."""
-        request = self._request(path, body, content_type)
         attempts = 1
         try:
-            async with asyncio.timeout(self._first_byte_timeout_s):
-                try:
-                    response = await self._transport.handle_async_request(request)
-                except _NEVER_SENT:
-                    if self._connect_attempts <= 1:
-                        raise
-                    # Tenacity keeps the state of a retry in the object: each call needs one of its own.
-                    async for attempt in self._retrying.copy():
-                        with attempt:
-                            attempts += 1
-                            response = await self._transport.handle_async_request(
-                                self._request(path, body, content_type)
-                            )
-        except TimeoutError:
+            try:
+                response = await self._attempt(path, body, content_type)
+            except _NEVER_SENT:
+                if self._connect_attempts <= 1:
+                    raise
+                # Tenacity keeps the state of a retry in the object: each call needs one of its own.
+                async for attempt in self._retrying.copy():
+                    with attempt:
+                        attempts += 1
+                        response = await self._attempt(path, body, content_type)
+        except (TimeoutError, httpx.ReadTimeout):
             raise UpstreamUnavailable("The model did not answer in time.", status=504) from None
         except _NEVER_SENT:
             raise UpstreamUnavailable("The model cannot be reached.", status=503) from None
         except (httpx.TransportError, OSError):
             raise UpstreamUnavailable("The connection to the model broke.", status=502) from None
         return UpstreamAnswer(response, idle_timeout_s=self._idle_timeout_s, attempts=attempts)
+
+    async def _attempt(self, path: str, body: bytes, content_type: str) -> httpx.Response:
+        request = self._request(path, body, content_type)
+        if self._first_byte_timeout_s is None:
+            return await self._transport.handle_async_request(request)
+        async with asyncio.timeout(self._first_byte_timeout_s):
+            return await self._transport.handle_async_request(request)
 
     def _request(self, path: str, body: bytes, content_type: str) -> httpx.Request:
         url = self._urls.get(path)

@@ -18,6 +18,9 @@ from gateway.sandbox.server import free_port, is_free
 from tests.waiting import wait_until
 
 _START_S, _STOP_S = 10.0, 10.0
+_SBIN = "/usr/local/sbin:/usr/sbin"
+"""Where it lies for those whose PATH has no such folders."""
+
 _CONFIG = """\
 daemon off;
 worker_processes 1;
@@ -61,7 +64,7 @@ class Floor:
 @contextmanager
 def nginx(upstream: str, work_dir: Path) -> Iterator[Floor | None]:
     """nginx in front of `upstream` (host:port), or None where it is not installed."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+    program = shutil.which("nginx") or shutil.which("nginx", path=_SBIN)
     if program is None:
         yield None
         return

@@ -92,6 +92,58 @@ def test_whole_and_streamed_answers_are_counted_as_the_model_itself_counts(llama
     assert total["estimated_calls"] == 0
 
 
+ASK_RESPONSES = {"model": MODEL, "max_output_tokens": 24, "temperature": 0, "input": "What is a library?"}
+
+
+def counts(usage: dict[str, Any]) -> tuple[int, int, int]:
+    """(prompt, of which cached, output) in the words of any of the three formats."""
+    if "prompt_tokens" in usage:
+        cached = usage["prompt_tokens_details"]["cached_tokens"]
+        return usage["prompt_tokens"], cached, usage["completion_tokens"]
+    if "input_tokens_details" in usage:
+        return usage["input_tokens"], usage["input_tokens_details"]["cached_tokens"], usage["output_tokens"]
+    cached = usage["cache_read_input_tokens"]  # Anthropic's input does not include them
+    return usage["input_tokens"] + cached, cached, usage["output_tokens"]
+
+
+def usage_of_stream(text: str) -> dict[str, Any]:
+    """The usage blocks of a stream, later fields over earlier ones: Anthropic's begins with the input and ends with the output."""
+    usage: dict[str, Any] = {}
+    for line in text.splitlines():
+        if line.startswith("data: {"):
+            event = json.loads(line[6:])
+            inner = event.get("response") or event.get("message") or event
+            usage |= inner.get("usage") or {}
+    return usage
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/chat/completions", ASK), ("/responses", ASK_RESPONSES), ("/messages", ASK)]
+)
+def test_each_wire_format_is_counted_as_the_model_itself_counts_cached_tokens_too(
+    llama: str, local: Gateway, path: str, body: dict[str, Any]
+) -> None:
+    asked = {"stream_options": {"include_usage": True}} if path == "/chat/completions" else {}
+    direct = httpx.post(f"{llama}{path}", json=body, headers=authorization(KEY), timeout=60, trust_env=False)
+    prompt, _, output = counts(direct.json()["usage"])
+    with local.caller(local.new_key()) as caller:
+        whole = caller.post(path, json=body, timeout=60)
+        assert whole.status_code == 200, whole.text
+        streamed = caller.post(path, json={**body, "stream": True, **asked}, timeout=60)
+        assert streamed.status_code == 200, streamed.text
+        total = caller.get("/usage").json()["total"]
+    usage = usage_of_stream(streamed.text)
+    seen = [counts(whole.json()["usage"]), counts(usage)]
+    assert [(each[0], each[2]) for each in seen] == [(prompt, output)] * 2
+    assert seen[1][1] > 0  # asked again, the model has most of the prompt in its cache, and says so
+    assert total["cached_input_tokens"] == seen[0][1] + seen[1][1]
+    assert total["input_tokens"] + total["cached_input_tokens"] == 2 * prompt
+    assert (total["calls"], total["estimated_calls"], total["output_tokens"]) == (2, 0, 2 * output)
+    cost = (prompt * Decimal(100) + output * Decimal(400)) / 1_000_000
+    assert Decimal(whole.headers["x-solar-cost"]) == Decimal(usage["cost"]) == cost
+    assert Decimal(total["cost"]) == 2 * cost
+
+
 def test_the_demo_tells_its_story_against_the_real_model(tmp_path: Path) -> None:
     told = run_demo(tmp_path, "--model", "local")
     invoices = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("solar-demo/*/invoice-*.json"))]

@@ -7,7 +7,7 @@ from typing import Any
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it asks the internet for a price list
 
-import litellm  # type: ignore[import-not-found]  # noqa: E402
+import litellm  # type: ignore[import-not-found]
 
 URL, KEY = sys.argv[1:]
 BASE = f"{URL}/v1"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import ssl
 
 import httpx
@@ -122,6 +123,17 @@ async def test_a_read_that_is_cancelled_closes_the_connection_by_itself() -> Non
         await until(lambda: server.open == 0)
         with pytest.raises(httpx.ReadError):
             await anext(pieces)
+
+
+@EITHER
+@on_every_loop
+async def test_a_connection_that_fails_to_open_gives_its_place_back(make: Make) -> None:
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        async with make(connections_max=1) as transport:
+            for _ in range(3):
+                with pytest.raises(httpx.ConnectError):
+                    await read(transport, get(f"http://127.0.0.1:{unheard.getsockname()[1]}/", pool=0.1))
 
 
 @EITHER
