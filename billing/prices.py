@@ -8,13 +8,13 @@ first (design.md section 5.1).
 from __future__ import annotations
 
 import decimal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from billing.money import ZERO, add, multiply
-from billing.usage import PAGE_KINDS, TOKEN_KINDS, Usage
+from billing.usage import NOTHING, PAGE_KINDS, TOKEN_KINDS, Usage
 
 _PER_MILLION = Decimal("0.000001")
 _PICO_USD_PER_TOKEN = 1_000_000  # USD per million tokens -> pico-USD per token
@@ -65,12 +65,20 @@ class Price:
     prices: ModelPrice
     discount: Decimal
     discount_reason: str
+    _pico: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
-    def pico_usd(self, kind: str) -> int:
-        """Whole pico-USD for one token or page after discount, rounded up: for counters, never for bills."""
+    def __post_init__(self) -> None:
+        kinds = (*TOKEN_KINDS, *PAGE_KINDS)
+        object.__setattr__(self, "_pico", {kind: self._pico_of(kind) for kind in kinds})
+
+    def _pico_of(self, kind: str) -> int:
         scale = _PICO_USD_PER_PAGE if kind in PAGE_KINDS else _PICO_USD_PER_TOKEN
         exact = multiply(self.prices.of(kind), 1 - self.discount, scale)
         return int(exact.to_integral_value(rounding=decimal.ROUND_CEILING))
+
+    def pico_usd(self, kind: str) -> int:
+        """Whole pico-USD for one token or page after discount, rounded up: for counters, never for bills."""
+        return self._pico[kind]
 
 
 def newest_first(cards: Iterable[RateCard]) -> list[RateCard]:
@@ -78,33 +86,42 @@ def newest_first(cards: Iterable[RateCard]) -> list[RateCard]:
     return sorted(cards, key=lambda card: (card.account_id is not None, card.effective_at), reverse=True)
 
 
-def find_price(
-    cards: Sequence[RateCard], asked: str, account_id: str, at: datetime, discount: Decimal, discount_reason: str
-) -> Price | None:
-    """The price of a model for an account at an instant, or None where no card names it.
+def find_card(cards: Iterable[RateCard], asked: str, account_id: str, at: datetime) -> tuple[RateCard, str] | None:
+    """The card that prices a model for an account at an instant, and the card's name of the model; None where no card does.
 
-    `cards` in the order of `newest_first`; `discount` is what the account's club tier gives at that instant.
+    `cards` in the order of `newest_first`.
     """
     for card in cards:
-        if card.account_id not in (None, account_id) or card.effective_at > at:
-            continue
-        model = card.find(asked)
-        if model is not None:
-            applies = card.club_discount
-            reason = discount_reason if applies else "negotiated price"
-            return Price(model, card.id, card.models[model], discount if applies else ZERO, reason)
+        if card.account_id in (None, account_id) and card.effective_at <= at:
+            model = card.find(asked)
+            if model is not None:
+                return card, model
     return None
+
+
+def price_on(card: RateCard, model: str, discount: Decimal, discount_reason: str) -> Price:
+    """The price of a model on a card, for a caller whose club tier gives `discount`."""
+    if not card.club_discount:
+        discount, discount_reason = ZERO, "negotiated price"
+    return Price(model, card.id, card.models[model], discount, discount_reason)
 
 
 def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
     """The exact cost before discount and grants, USD."""
-    return add(multiply(usage.quantity(kind), prices.unit(kind)) for kind in (*TOKEN_KINDS, *PAGE_KINDS))
+    return _sum(usage, NOTHING, prices)
 
 
 def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
     """The exact cost of a call, USD: Σ (count − granted) × price × (1 − discount)."""
-    paid = add(
-        multiply(usage.quantity(kind) - granted.quantity(kind), prices.unit(kind))
-        for kind in (*TOKEN_KINDS, *PAGE_KINDS)
-    )
-    return multiply(paid, 1 - discount)
+    paid = _sum(usage, granted, prices)
+    return multiply(paid, 1 - discount) if discount else paid
+
+
+def _sum(usage: Usage, granted: Usage, prices: ModelPrice) -> Decimal:
+    tokens = [_part(usage, granted, prices, kind) for kind in TOKEN_KINDS if usage.quantity(kind)]
+    pages = [_part(usage, granted, prices, kind) for kind in PAGE_KINDS if usage.quantity(kind)]
+    return add((multiply(add(tokens), _PER_MILLION), *pages))
+
+
+def _part(usage: Usage, granted: Usage, prices: ModelPrice, kind: str) -> Decimal:
+    return multiply(usage.quantity(kind) - granted.quantity(kind), prices.of(kind))

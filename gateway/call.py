@@ -112,3 +112,5 @@ class Settlement:
 
     granted: Usage = NOTHING
     cost_usd: Decimal = Decimal(0)
+    charged_nano_usd: int = 0
+    """What the counters of caps were moved by: the cost, rounded up."""

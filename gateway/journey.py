@@ -18,7 +18,7 @@ from datetime import datetime
 
 import structlog
 
-from billing.money import nano_usd_up, to_wire_decimal
+from billing.money import to_wire_decimal
 from billing.periods import Month
 from billing.prices import Price
 from gateway.admission.admit import Admission, StaleCaller, StalePrices
@@ -275,9 +275,12 @@ class Journey:
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
         settlement = await self._admission.settle(hold, outcome)
         usage, estimated = outcome.usage, outcome.estimated_reason is not None
-        cost_nano = nano_usd_up(settlement.cost_usd)
         self._counts.settled(
-            usage.input_tokens, usage.cached_input_tokens, usage.output_tokens, cost_nano, estimated=estimated
+            usage.input_tokens,
+            usage.cached_input_tokens,
+            usage.output_tokens,
+            settlement.charged_nano_usd,
+            estimated=estimated,
         )
         trip.settled = outcome
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):

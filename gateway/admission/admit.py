@@ -115,7 +115,7 @@ class Admission:
                     raise ServiceUnavailable from None
                 await asyncio.sleep(0.05)
         granted = granted_usage(reply[2])
-        return Settlement(granted, cost(usage, granted, price.prices, price.discount))
+        return Settlement(granted, cost(usage, granted, price.prices, price.discount), int(reply[1]))
 
     async def give_back(self, hold: Hold) -> None:
         """Release the hold of a call that upstream never served. What cannot be told to Redis now is told as soon as it is back."""

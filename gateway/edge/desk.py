@@ -1,6 +1,6 @@
 """What the account and operator routes are handed: the rooms they may ask, and who is asking.
 
-Errors: `OperatorRefused`, `InvalidApiKey`.
+Errors: `OperatorRefused`, `InvalidApiKey`, `InvalidRequest`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gateway.admission.admit import Admission
 from gateway.call import Caller
 from gateway.clock import Clock
 from gateway.edge.wire import secret_of
-from gateway.errors import OperatorRefused
+from gateway.errors import InvalidRequest, OperatorRefused
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
 
@@ -45,6 +45,7 @@ class Desk:
 
     async def caller(self, connection: ASGIConnection) -> Caller:  # type: ignore[type-arg]
         """Whose gateway key this request carries."""
+        check_address(connection)
         return await self.identify.caller_of(secret_of(connection.scope["headers"]))
 
 
@@ -55,5 +56,12 @@ def operators_only(token: str) -> Callable[[ASGIConnection, BaseRouteHandler], N
         given = secret_of(connection.scope["headers"])
         if not token or not hmac.compare_digest(given.encode(), token.encode()):
             raise OperatorRefused
+        check_address(connection)
 
     return guard
+
+
+def check_address(connection: ASGIConnection) -> None:  # type: ignore[type-arg]
+    """Refuse the one character that no text in Postgres can hold, so that no route need ask for it."""
+    if "\x00" in connection.scope["path"] or b"%00" in connection.scope["query_string"]:
+        raise InvalidRequest("The address holds a NUL character.")

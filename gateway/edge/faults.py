@@ -62,6 +62,11 @@ def invalid(_: AnyRequest, error: ClientException) -> Response[bytes]:
     return _answer(refused)
 
 
+def unreadable(_: AnyRequest, __: UnicodeDecodeError | RecursionError) -> Response[bytes]:
+    """A body that is no text, or nested deeper than a reader goes: the decoder says so in these two, and not in its own errors."""
+    return _answer(InvalidRequest("The request body is not JSON that can be read."))
+
+
 def unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     """A defect or a store that is away: logged with its kind, answered without it."""
     if isinstance(error, HTTPException) and error.status_code < 500:
@@ -82,5 +87,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     MethodNotAllowedException: wrong_method,
     ValidationException: invalid,
     ClientException: invalid,
+    UnicodeDecodeError: unreadable,
+    RecursionError: unreadable,
     Exception: unexpected,
 }

@@ -21,6 +21,7 @@ from billing.share.tables import SharePlan
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.operator import ACTOR
 from gateway.edge.shapes import CloseOrder, NewSharePlan
+from gateway.edge.wire import YEAR_MAX, YEAR_MIN
 from gateway.errors import Conflict, GatewayError, InvalidRequest
 
 _JSON, _CSV = "application/json", "text/csv"
@@ -38,9 +39,12 @@ class NotAcceptable(GatewayError):
 
 def month_of(text: str) -> Month:
     try:
-        return Month.parse(text)
+        month = Month.parse(text)
     except ValueError as error:
         raise InvalidRequest(f"month: {error}.", param="month") from None
+    if not YEAR_MIN <= month.year <= YEAR_MAX:
+        raise InvalidRequest(f"month: must lie in the years {YEAR_MIN} to {YEAR_MAX}.", param="month")
+    return month
 
 
 @post("/months/{month:str}/close", status_code=200, tags=["finance"])

@@ -6,7 +6,6 @@ Errors: `OperatorRefused`, `NotFound`, `InvalidRequest`, `Unprocessable`.
 from __future__ import annotations
 
 from typing import Any
-from zoneinfo import ZoneInfoNotFoundError
 
 from litestar import Controller, delete, get, patch, post
 from msgspec import UNSET, structs
@@ -14,8 +13,8 @@ from msgspec import UNSET, structs
 from billing.accounts import store as accounts
 from billing.club import store as club
 from billing.money import MINOR_UNIT
-from billing.periods import zone_of
 from gateway.edge.desk import LIST_MAX, Desk
+from gateway.edge.period import checked_zone
 from gateway.edge.shapes import (
     AccountChange,
     NewAccount,
@@ -28,7 +27,7 @@ from gateway.edge.shapes import (
     to_wire_key,
     to_wire_page,
 )
-from gateway.edge.wire import from_wire_amount, from_wire_cap
+from gateway.edge.wire import from_wire_amount, from_wire_cap, from_wire_instant
 from gateway.errors import InvalidRequest
 from gateway.keys import lifecycle
 
@@ -64,16 +63,12 @@ class Accounts(Controller):
     @post()
     async def create(self, data: NewAccount, desk: Desk) -> dict[str, Any]:
         """Create an account; only `name` is required."""
-        try:
-            zone_of(data.timezone)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise InvalidRequest(f"timezone: {data.timezone[:60]!r} is not an IANA zone.", param="timezone") from None
         currency = one_of(data.currency, tuple(MINOR_UNIT), "currency")
         values = {
             "name": data.name,
             "kind": one_of(data.kind, _KINDS, "kind"),
             "currency": currency,
-            "timezone": data.timezone,
+            "timezone": checked_zone(data.timezone, "timezone"),
             "billing": one_of(data.billing, _BILLING, "billing"),
             "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", currency),
             "prepaid_balance": from_wire_cap(data.prepaid_balance or "0", "prepaid_balance", currency),
@@ -110,8 +105,6 @@ class Accounts(Controller):
     @post("/{account_id:str}/keys")
     async def create_key(self, account_id: str, data: NewKey, desk: Desk) -> dict[str, Any]:
         """Create a key. The secret is in this answer only."""
-        if data.expires_at is not None and data.expires_at.tzinfo is None:
-            raise InvalidRequest("expires_at: needs a zone, such as 2026-12-31T00:00:00Z.", param="expires_at")
         if set(data.scopes or {}) - {"models", "endpoints"}:
             raise InvalidRequest("scopes: only models and endpoints can be named.", param="scopes")
         async with desk.sessions.begin() as session:
@@ -119,7 +112,7 @@ class Accounts(Controller):
             values = {
                 "name": data.name,
                 "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", currency),
-                "expires_at": data.expires_at,
+                "expires_at": data.expires_at and from_wire_instant(data.expires_at, "expires_at"),
                 "scopes": data.scopes or {},
                 **checked_limits(columns_of_limits(data.limits)),
             }
@@ -137,11 +130,11 @@ class Accounts(Controller):
     @post("/{account_id:str}/contributions")
     async def contribute(self, account_id: str, data: NewContribution, desk: Desk) -> dict[str, Any]:
         """Book accepted text: it sets the tier, grants free tokens, and weighs in the revenue share."""
-        if data.tokens < 0 or data.words < 0:
-            raise InvalidRequest("words and tokens must not be negative.", param="tokens")
-        if data.accepted_at is not None and data.accepted_at.tzinfo is None:
-            raise InvalidRequest("accepted_at: needs a zone, such as 2026-10-01T00:00:00Z.", param="accepted_at")
-        values = {**structs.asdict(data), "quality": from_wire_amount(data.quality, "quality")}
+        values = {
+            **structs.asdict(data),
+            "quality": from_wire_amount(data.quality, "quality"),
+            "accepted_at": data.accepted_at and from_wire_instant(data.accepted_at, "accepted_at"),
+        }
         async with desk.sessions.begin() as session:
             await accounts.get(session, account_id)
             row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfoNotFoundError
 
 from billing.periods import Month, zone_of
+from gateway.edge.wire import from_wire_day
 from gateway.errors import InvalidRequest
+
+
+def checked_zone(name: str, field: str) -> str:
+    """The name of an IANA zone. A folder of zones, or a name that no file can have, is none (and an OSError of its reader)."""
+    try:
+        zone_of(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidRequest(f"{field}: {name[:60]!r} is not an IANA zone.", param=field) from None
+    return name
 
 
 def interval_of(start: str | None, end: str | None, zone: str, now: datetime) -> tuple[datetime, datetime]:
     """[from, to) as instants; what is absent comes from the running month in the zone."""
-    try:
-        month = Month.of(now, zone)
-        first, last = month.bounds(zone)
-    except (ZoneInfoNotFoundError, ValueError):
-        raise InvalidRequest(f"zone: {zone[:60]!r} is not an IANA zone.", param="zone") from None
+    first, last = Month.of(now, checked_zone(zone, "zone")).bounds(zone)
     begins = first if start is None else _midnight(start, "from", zone)
     ends = last if end is None else _midnight(end, "to", zone)
     if begins > ends:
@@ -24,8 +30,5 @@ def interval_of(start: str | None, end: str | None, zone: str, now: datetime) ->
 
 
 def _midnight(text: str, field: str, zone: str) -> datetime:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise InvalidRequest(f"{field}: must be a day such as 2026-10-01.", param=field) from None
+    day = from_wire_day(text, field)
     return datetime(day.year, day.month, day.day, tzinfo=zone_of(zone))

@@ -5,12 +5,12 @@ Errors: `OperatorRefused`, `InvalidRequest`, `Conflict` (rate_card_in_use, fx_ra
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from litestar import Controller, get, post
 from litestar.params import Parameter
-from msgspec import UNSET
+from msgspec import UNSET, to_builtins
 
 from billing import fx, rate_cards
 from billing.accounts import store as accounts
@@ -29,7 +29,7 @@ from gateway.edge.shapes import (
     to_wire_rate_card,
     to_wire_usage,
 )
-from gateway.edge.wire import from_wire_amount
+from gateway.edge.wire import from_wire_amount, from_wire_day, from_wire_instant
 from gateway.errors import Conflict, InvalidRequest
 
 
@@ -42,12 +42,10 @@ class RateCards(Controller):
     @post()
     async def add(self, data: NewRateCard, desk: Desk) -> dict[str, Any]:
         """Post a card. Backdating is refused where the ledger has calls that it would reprice."""
-        if data.effective_at.tzinfo is None:
-            raise InvalidRequest("effective_at: needs a zone, such as 2026-10-01T00:00:00Z.", param="effective_at")
         values: dict[str, Any] = {
-            "effective_at": data.effective_at,
+            "effective_at": from_wire_instant(data.effective_at, "effective_at"),
             "account_id": data.account_id,
-            "models": data.models,
+            "models": to_builtins(data.models),
         }
         if data.club_discount is not UNSET:
             values["club_discount"] = data.club_discount
@@ -77,10 +75,7 @@ class RateCards(Controller):
 async def add_fx_rate(data: NewFxRate, desk: Desk) -> dict[str, Any]:
     """State a day's rate, once: an invoice may rest on it."""
     one_of(data.pair, ("USD/KRW",), "pair")
-    try:
-        day = date.fromisoformat(data.date)
-    except ValueError:
-        raise InvalidRequest("date: must be a day such as 2026-10-31.", param="date") from None
+    day = from_wire_day(data.date, "date")
     rate = from_wire_amount(data.rate, "rate")
     if rate == ZERO:
         raise InvalidRequest("rate: must be above zero.", param="rate")

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from billing.accounts.tables import Account
 from billing.club.tables import Contribution, TokenGrant
@@ -20,6 +20,12 @@ from billing.rate_cards import RateCardRow
 from gateway.edge.wire import to_wire_instant
 from gateway.keys.tables import ApiKey
 
+Text = Annotated[str, Meta(max_length=10_000, pattern=r"^[^\x00]*$")]
+"""Any text but the one character that no text in Postgres can hold."""
+
+Count = Annotated[int, Meta(ge=0, le=10**15)]
+"""What Redis, whose numbers are doubles, still counts exactly."""
+
 
 class Limits(Struct, forbid_unknown_fields=True):
     requests_per_minute: int | None = None
@@ -28,39 +34,39 @@ class Limits(Struct, forbid_unknown_fields=True):
 
 
 class Tax(Struct, forbid_unknown_fields=True):
-    country: str | None = None
-    registration_number: str | None = None
+    country: Text | None = None
+    registration_number: Text | None = None
 
 
 class NewAccount(Struct, forbid_unknown_fields=True):
-    name: str
-    kind: str = "standard"
-    currency: str = "USD"
-    timezone: str = "Asia/Seoul"
-    monthly_cap: str | None = None
-    prepaid_balance: str | None = None
-    billing: str = "invoice"
+    name: Text
+    kind: Text = "standard"
+    currency: Text = "USD"
+    timezone: Text = "Asia/Seoul"
+    monthly_cap: Text | None = None
+    prepaid_balance: Text | None = None
+    billing: Text = "invoice"
     limits: Limits | None = None
     tax: Tax | None = None
-    owner_group: str | None = None
+    owner_group: Text | None = None
 
 
 class AccountChange(Struct, forbid_unknown_fields=True):
-    name: str | UnsetType = UNSET
-    status: str | UnsetType = UNSET
-    monthly_cap: str | UnsetType | None = UNSET
-    prepaid_balance: str | UnsetType = UNSET
+    name: Text | UnsetType = UNSET
+    status: Text | UnsetType = UNSET
+    monthly_cap: Text | UnsetType | None = UNSET
+    prepaid_balance: Text | UnsetType = UNSET
     limits: Limits | UnsetType | None = UNSET
     tax: Tax | UnsetType | None = UNSET
-    owner_group: str | UnsetType = UNSET
+    owner_group: Text | UnsetType = UNSET
 
 
 class NewKey(Struct, forbid_unknown_fields=True):
-    name: str
+    name: Text
     limits: Limits | None = None
-    monthly_cap: str | None = None
+    monthly_cap: Text | None = None
     expires_at: datetime | None = None
-    scopes: dict[str, list[str]] | None = None
+    scopes: dict[Text, list[Text]] | None = None
 
 
 class Rotation(Struct, forbid_unknown_fields=True):
@@ -68,37 +74,50 @@ class Rotation(Struct, forbid_unknown_fields=True):
 
 
 class NewContribution(Struct, forbid_unknown_fields=True):
-    dataset: str
-    words: int
-    tokens: int
-    quality: str = "1.0"
+    dataset: Text
+    words: Count
+    tokens: Count
+    quality: Text = "1.0"
     accepted_at: datetime | None = None
-    note: str | None = None
+    note: Text | None = None
+
+
+class PagePrices(Struct, forbid_unknown_fields=True):
+    standard: Text | UnsetType = UNSET
+    enhanced: Text | UnsetType = UNSET
+
+
+class ModelPrices(Struct, forbid_unknown_fields=True):
+    input: Text | UnsetType = UNSET
+    cached_input: Text | UnsetType = UNSET
+    output: Text | UnsetType = UNSET
+    page: PagePrices | UnsetType = UNSET
+    aliases: list[Text] | UnsetType = UNSET
 
 
 class NewRateCard(Struct, forbid_unknown_fields=True):
     effective_at: datetime
-    models: dict[str, Any]
-    account_id: str | None = None
+    models: dict[Text, ModelPrices]
+    account_id: Text | None = None
     club_discount: bool | UnsetType = UNSET
 
 
 class NewFxRate(Struct, forbid_unknown_fields=True):
-    date: str
-    pair: str
-    rate: str
+    date: Text
+    pair: Text
+    rate: Text
 
 
 class NewSharePlan(Struct, forbid_unknown_fields=True):
-    effective_month: str
-    pool_rate: str
-    rule: str = "pro_rata"
-    minimum_payout: str = "0.00"
+    effective_month: Text
+    pool_rate: Text
+    rule: Text = "pro_rata"
+    minimum_payout: Text = "0.00"
 
 
 class NewManifest(Struct, forbid_unknown_fields=True):
-    model: str
-    datasets: list[str]
+    model: Text
+    datasets: list[Text]
 
 
 class CloseOrder(Struct, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ Errors are OpenAI-shaped: `{"error": {"message", "type", "param", "code"}}`. Mon
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 
 import msgspec
@@ -70,14 +70,43 @@ def to_wire_instant(instant: datetime | None) -> str | None:
     return None if instant is None else instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def from_wire_amount(text: str, field: str) -> Decimal:
-    """A decimal string ≥ 0 with at most 12 places."""
+YEAR_MIN, YEAR_MAX = 1970, 9000
+"""Instants and days that are taken: beyond these, zones and months run out of the calendar that Python and Postgres share."""
+
+_AMOUNT_MAX, _NO_BOUND = Decimal(10) ** 15, Decimal("Infinity")
+
+
+def from_wire_instant(instant: datetime, field: str) -> datetime:
+    """An instant with its zone, within the calendar."""
+    if instant.tzinfo is None:
+        raise InvalidRequest(f"{field}: needs a zone, such as 2026-12-31T00:00:00Z.", param=field)
+    if not YEAR_MIN <= instant.year <= YEAR_MAX:
+        raise InvalidRequest(f"{field}: must lie in the years {YEAR_MIN} to {YEAR_MAX}.", param=field)
+    return instant
+
+
+def from_wire_day(text: str, field: str) -> date:
+    """A day such as `2026-10-31`, within the calendar."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise InvalidRequest(f"{field}: must be a day such as 2026-10-31.", param=field) from None
+    if not YEAR_MIN <= day.year <= YEAR_MAX:
+        raise InvalidRequest(f"{field}: must lie in the years {YEAR_MIN} to {YEAR_MAX}.", param=field)
+    return day
+
+
+def from_wire_amount(text: str, field: str, highest: Decimal = _AMOUNT_MAX) -> Decimal:
+    """A decimal string from 0 to 10^15 (or another bound) with at most 12 places."""
     try:
         amount = Decimal(text)
     except InvalidOperation:
         amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0 or -int(amount.as_tuple().exponent) > 12:
-        raise InvalidRequest(f'{field}: must be a decimal string such as "10.00", not below zero.', param=field)
+    if not amount.is_finite() or not 0 <= amount <= highest or -int(amount.as_tuple().exponent) > 12:
+        raise InvalidRequest(
+            f'{field}: must be a decimal string such as "10.00", from 0 to {highest:f}, at most 12 places.',
+            param=field,
+        )
     return amount
 
 
@@ -85,7 +114,7 @@ def from_wire_cap(text: str | None, field: str, currency: str) -> Decimal | None
     """A cap; above 9,000,000 USD the counters could not hold it (design.md section 5.3)."""
     if text is None:
         return None
-    cap = from_wire_amount(text, field)
+    cap = from_wire_amount(text, field, _AMOUNT_MAX if currency != "USD" else _NO_BOUND)
     if currency == "USD" and cap > CAP_USD_MAX:
         raise Unprocessable("cap_too_large", f"{field}: a cap can be at most {CAP_USD_MAX} USD; leave it out for none.")
     return cap

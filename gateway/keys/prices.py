@@ -10,9 +10,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from decimal import Decimal
 
 from billing.database import Sessions, StorageError
-from billing.prices import Price, RateCard, find_price, newest_first
+from billing.prices import Price, RateCard, find_card, newest_first, price_on
 from billing.rate_cards import all_cards, version_of
 from gateway.call import Caller
 from gateway.errors import ModelNotFound, ServiceUnavailable
@@ -27,6 +28,10 @@ class PriceTable:
         self._read = read
         self._fresh_s = fresh_s
         self._cards: Sequence[RateCard] = ()
+        self._standard: list[RateCard] = []
+        self._own: dict[str, list[RateCard]] = {}
+        self._names: frozenset[str] = frozenset()
+        self._priced: dict[tuple[str, str, Decimal, str], Price] = {}
         self._fresh_until = 0.0
         self._lock = asyncio.Lock()
         self.version = 0
@@ -46,7 +51,7 @@ class PriceTable:
                 # Postgres is away: the cards known go on; admission says when one was posted since.
                 self._fresh_until = time.monotonic() + self._fresh_s
                 return
-            self._cards = newest_first(cards)
+            self._keep(newest_first(cards))
             self.version = version_of(cards)
             self._fresh_until = begun + self._fresh_s
 
@@ -54,27 +59,44 @@ class PriceTable:
         """What a caller pays for a model at an instant."""
         if time.monotonic() >= self._fresh_until:
             await self.refresh()
-        discount, tier = caller.discount_at(at)
-        price = find_price(self._cards, model, caller.account_id, at, discount, tier)
+        price = self._price(model, caller, at)
         if price is None:
             raise ModelNotFound(model)
         return price
 
+    def _price(self, asked: str, caller: Caller, at: datetime) -> Price | None:
+        own = self._own.get(caller.account_id)
+        found = own and find_card(own, asked, caller.account_id, at)
+        found = found or find_card(self._standard, asked, caller.account_id, at)
+        if not found:
+            return None
+        card, model = found
+        discount, tier = caller.discount_at(at)
+        # A card never changes, so what was worked out of it stays true.
+        key = (card.id, model, discount, tier)
+        price = self._priced.get(key)
+        if price is None:
+            price = self._priced[key] = price_on(card, model, discount, tier)
+        return price
+
+    def _keep(self, cards: Sequence[RateCard]) -> None:
+        if cards == self._cards:
+            return
+        self._cards, self._own, self._priced = cards, {}, {}
+        self._standard = [card for card in cards if card.account_id is None]
+        for card in cards:
+            if card.account_id is not None:
+                self._own.setdefault(card.account_id, []).append(card)
+        self._names = frozenset(name for card in cards for name in (*card.models, *card.aliases))
+
     def knows(self, name: str) -> bool:
         """Does any card name this model or snapshot?"""
-        return any(card.find(name) is not None for card in self._cards)
+        return name in self._names
 
     async def offered(self, caller: Caller, at: datetime) -> dict[str, Price]:
         """Every name (models and their snapshots) that a caller may ask for, with its price."""
         await self.refresh()
-        names = {
-            n
-            for card in self._cards
-            if card.account_id in (None, caller.account_id)
-            for n in (*card.models, *card.aliases)
-        }
-        discount, tier = caller.discount_at(at)
-        found = {name: find_price(self._cards, name, caller.account_id, at, discount, tier) for name in sorted(names)}
+        found = {name: self._price(name, caller, at) for name in sorted(self._names)}
         return {name: price for name, price in found.items() if price is not None}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -9,7 +10,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.prices import ModelPrice, Price, RateCard, cost, find_price, list_cost, newest_first
+from billing.prices import ModelPrice, Price, RateCard, cost, find_card, list_cost, newest_first, price_on
 from billing.usage import Usage
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -18,6 +19,14 @@ counts = st.integers(0, 10**7)
 ratios = st.decimals(min_value=0, max_value=1, places=4)
 usages = st.builds(Usage, counts, counts, counts, counts, counts)
 model_prices = st.builds(ModelPrice, posted, posted, posted, posted, posted)
+
+
+def find_price(
+    cards: Sequence[RateCard], asked: str, account_id: str, at: datetime, discount: Decimal, reason: str
+) -> Price | None:
+    """What a caller pays: the card that applies, then its price."""
+    found = find_card(cards, asked, account_id, at)
+    return found and price_on(*found, discount, reason)
 
 
 def in_fractions(usage: Usage, prices: ModelPrice) -> Fraction:
