@@ -5,10 +5,10 @@ Errors: `InvalidApiKey`, `AccountSuspended`, `InvalidRequest`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from billing.accounts import store as accounts
 from billing.money import NANO_USD_PER_USD, to_wire_decimal
@@ -40,7 +40,7 @@ async def models(request: Request[Any, Any, Any], desk: Desk) -> dict[str, Any]:
 async def own_usage(
     request: Request[Any, Any, Any],
     desk: Desk,
-    start: str | None = Parameter(query="from", default=None),
+    start: Annotated[str | None, QueryParameter(name="from")] = None,
     to: str | None = None,
     group_by: str = "day",
 ) -> dict[str, Any]:

@@ -56,7 +56,8 @@ def invalid(_: AnyRequest, error: ClientException) -> Response[bytes]:
     extra = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
     detail = extra.get("message", error.detail) if isinstance(extra, dict) else error.detail
     param = extra.get("key") if isinstance(extra, dict) else None
-    refused = InvalidRequest(f"The request is not valid: {detail}.", param=param)
+    where = f"{param}: " if param else ""
+    refused = InvalidRequest(f"The request is not valid: {where}{detail}.", param=param)
     if error.status_code == 413:
         refused.status, refused.code = 413, "request_too_large"
     return _answer(refused)

@@ -6,10 +6,10 @@ Errors: `OperatorRefused`, `InvalidRequest`, `Conflict` (rate_card_in_use, fx_ra
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Controller, get, post
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from msgspec import UNSET, to_builtins
 
 from billing import fx, rate_cards
@@ -114,7 +114,7 @@ async def manifests(desk: Desk) -> dict[str, Any]:
 @get("/usage", tags=["operator"])
 async def all_usage(
     desk: Desk,
-    start: str | None = Parameter(query="from", default=None),
+    start: Annotated[str | None, QueryParameter(name="from")] = None,
     to: str | None = None,
     group_by: str = "account",
     account: str | None = None,

@@ -73,7 +73,7 @@ def to_wire_instant(instant: datetime | None) -> str | None:
 YEAR_MIN, YEAR_MAX = 1970, 9000
 """Instants and days that are taken: beyond these, zones and months run out of the calendar that Python and Postgres share."""
 
-_AMOUNT_MAX, _NO_BOUND = Decimal(10) ** 15, Decimal("Infinity")
+_AMOUNT_MAX, _NO_BOUND = Decimal(10) ** 24, Decimal("Infinity")
 
 
 def from_wire_instant(instant: datetime, field: str) -> datetime:
@@ -97,7 +97,7 @@ def from_wire_day(text: str, field: str) -> date:
 
 
 def from_wire_amount(text: str, field: str, highest: Decimal = _AMOUNT_MAX) -> Decimal:
-    """A decimal string from 0 to 10^15 (or another bound) with at most 12 places."""
+    """A decimal string from 0 to 10^24 (or another bound) with at most 12 places."""
     try:
         amount = Decimal(text)
     except InvalidOperation:

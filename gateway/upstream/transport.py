@@ -1,6 +1,6 @@
 """An httpx transport for a few origins and very many requests, on asyncio.Protocol and httptools.
 
-Any `httpx.AsyncBaseTransport` can take its place, and the tests run over httpx's own beside it; this one costs a hundredth of the CPU
+Any `httpx.AsyncBaseTransport` can take its place, and the tests run over httpx's own beside it; this one costs under a fiftieth of its CPU
 (design.md section 8; `python -m tests.bench.transport`).
 
 When a request may be written twice. A server may close a kept connection at any time (RFC 9112 section 9.3.1, June 2022), perhaps while a

@@ -65,4 +65,4 @@ def test_days_are_the_days_that_the_gateway_counts(office: Office) -> None:
     days = ("--from", "2026-01-01", "--to", "2026-02-01")
     assert office.json("usage", "--by", "day", *days)["total"]["calls"] == 0
     code, line = office.refused("usage", "--from", "yesterday")
-    assert (code, line) == (1, "invalid_request_body: from: must be a day such as 2026-10-01.")
+    assert (code, line) == (1, "invalid_request_body: from: must be a day such as 2026-10-31.")

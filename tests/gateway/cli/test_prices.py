@@ -58,7 +58,9 @@ def test_a_card_that_the_gateway_cannot_take_is_refused_in_its_words(office: Off
     path.write_text('{"effective_at": "2099-01-01T00:00:00Z", "models": {"m": {"input": 0.25}}}', encoding="utf-8")
     code, line = office.refused("prices", "add", str(path))
     assert (code, line.partition(": ")[0]) == (1, "invalid_request_body")
-    assert "models.m.input" in line
+    assert "input" in line
+    path.write_text('{"effective_at": "2099-01-01T00:00:00Z", "models": {"m": {"input": "-1"}}}', encoding="utf-8")
+    assert "models.m.input" in office.refused("prices", "add", str(path))[1]
 
 
 def test_a_rate_is_stated_once_and_another_for_the_same_day_is_refused(office: Office) -> None:

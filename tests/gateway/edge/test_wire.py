@@ -14,6 +14,8 @@ from gateway import errors
 from gateway.edge.wire import (
     from_wire_amount,
     from_wire_cap,
+    from_wire_day,
+    from_wire_instant,
     secret_of,
     to_wire_error,
     to_wire_error_event,
@@ -86,6 +88,33 @@ def test_what_is_no_amount_is_refused_and_the_field_is_named(text: str) -> None:
     with pytest.raises(InvalidRequest) as error:
         from_wire_amount(text, "monthly_cap")
     assert error.value.param == "monthly_cap"
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [
+        datetime(2026, 1, 1),  # noqa: DTZ001 - no zone is what is refused
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))),
+        datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-14))),
+        datetime(1969, 12, 31, tzinfo=UTC),
+    ],
+)
+def test_an_instant_without_a_zone_or_at_the_ends_of_the_calendar_is_refused(instant: datetime) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        from_wire_instant(instant, "expires_at")
+    assert error.value.param == "expires_at"
+    within = datetime(9000, 12, 31, tzinfo=UTC)
+    assert from_wire_instant(within, "expires_at") == within
+
+
+@pytest.mark.parametrize(
+    "text", ["", "2026-13-01", "2026-02-30", "0001-01-01", "9999-12-31", "today", "2026-10-31T00:00"]
+)
+def test_a_day_is_a_day_of_the_calendar(text: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        from_wire_day(text, "date")
+    assert error.value.param == "date"
+    assert from_wire_day("2026-10-31", "date").isoformat() == "2026-10-31"
 
 
 def test_a_cap_above_what_redis_can_count_is_422() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.usage import Usage
-from gateway.meter.count import chat_usage, read_answer
+from gateway.meter.count import UsageBlock, chat_usage, messages_usage, pages_usage, read_answer, responses_usage
 from gateway.meter.estimate import output_tokens_best, prompt_tokens_best, prompt_tokens_max
 from gateway.sandbox.solar.mind.tokens import count, frame
 
@@ -57,6 +58,71 @@ BLOCKS = {
 def test_a_usage_block_gives_its_counts_or_nothing_at_all(name: str) -> None:
     block, usage = BLOCKS[name]
     assert usage_of(f'{{"model":"m","usage":{block}}}'.encode()) == usage
+
+
+OTHER_BLOCKS: dict[str, tuple[Callable[[UsageBlock], Usage | None], str, Usage | None]] = {
+    "responses: cached is part of the input": (
+        responses_usage,
+        '{"input_tokens":9,"input_tokens_details":{"cached_tokens":4},"output_tokens":7,"total_tokens":16}',
+        Usage(5, 4, 7),
+    ),
+    "responses: reasoning is inside the output": (
+        responses_usage,
+        '{"input_tokens":9,"output_tokens":7,"output_tokens_details":{"reasoning_tokens":6}}',
+        Usage(9, 0, 7),
+    ),
+    "responses: details null": (responses_usage, '{"input_tokens":9,"input_tokens_details":null}', Usage(9)),
+    "responses: cached beyond the input": (
+        responses_usage,
+        '{"input_tokens":9,"input_tokens_details":{"cached_tokens":10}}',
+        None,
+    ),
+    "responses: the words of chat": (responses_usage, '{"prompt_tokens":9,"completion_tokens":7}', None),
+    "decide: plain": (responses_usage, '{"input_tokens":30,"output_tokens":4}', Usage(30, 0, 4)),
+    "messages: cached stands beside the input": (
+        messages_usage,
+        '{"input_tokens":1,"cache_read_input_tokens":34,"output_tokens":12}',
+        Usage(1, 34, 12),
+    ),
+    "messages: what was written to the cache was read once": (
+        messages_usage,
+        '{"input_tokens":1,"cache_creation_input_tokens":10,"cache_read_input_tokens":4,"output_tokens":2}',
+        Usage(11, 4, 2),
+    ),
+    "messages: caches null": (
+        messages_usage,
+        '{"input_tokens":3,"cache_creation_input_tokens":null,"cache_read_input_tokens":null,"output_tokens":2}',
+        Usage(3, 0, 2),
+    ),
+    "messages: output alone is no count": (messages_usage, '{"output_tokens":12}', None),
+    "messages: negative cache": (messages_usage, '{"input_tokens":3,"cache_read_input_tokens":-1}', None),
+    "pages: by mode": (
+        pages_usage,
+        '{"pages":3,"standard":[1,3],"enhanced":[2]}',
+        Usage(standard_pages=2, enhanced_pages=1),
+    ),
+    "pages: no list means standard": (pages_usage, '{"pages":3}', Usage(standard_pages=3)),
+    "pages: all enhanced": (pages_usage, '{"pages":2,"enhanced":[1,2]}', Usage(enhanced_pages=2)),
+    "pages: none at all": (pages_usage, "{}", None),
+    "pages: negative": (pages_usage, '{"pages":-1}', None),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_BLOCKS)
+def test_each_format_has_its_own_words_and_none_is_counted_twice(name: str) -> None:
+    counted, block, usage = OTHER_BLOCKS[name]
+    answer = read_answer(f'{{"usage":{block}}}'.encode())
+    assert answer is not None
+    assert answer.usage is not None
+    assert counted(answer.usage) == usage
+
+
+@given(
+    st.dictionaries(st.sampled_from(["input_tokens", "output_tokens", "pages"]), st.integers(0, 9)), st.integers(0, 9)
+)
+def test_a_later_block_adds_to_what_is_known_and_never_takes_away(first: dict[str, int], output: int) -> None:
+    joined = UsageBlock(**first).joined_with(UsageBlock(output_tokens=output))  # type: ignore[arg-type]
+    assert joined == UsageBlock(**{**first, "output_tokens": output})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
