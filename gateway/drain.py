@@ -88,7 +88,8 @@ class Drain:
             if loop.time() - swept_at >= _SWEEP_EVERY_S:
                 swept_at = loop.time()
                 await self._sweep()
-            if not moved:
+            # A round that was not full waits a little for company: a transaction costs the same for one record as for many.
+            if moved < self._batch_max:
                 await _wait(stopping, _PAUSE_AFTER_FAULT_S if self._failing else self._idle_s)
         while await self._round():
             continue

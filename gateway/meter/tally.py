@@ -51,10 +51,10 @@ class StreamTally:
             if self.ended or payload == _DONE:
                 self.ended = True
                 self._waiting.append(event)
+            elif self._usage_event is not None and (not payload or self._wire.idle.search(event)):
+                self._waiting.append(event)  # a keep-alive does not overtake the usage event
             elif payload:
                 passed.extend(self._take(event, payload))
-            elif self._usage_event is not None:
-                self._waiting.append(event)  # a keep-alive comment does not overtake the usage event
             else:
                 passed.append(event)
         return b"".join(passed)
@@ -138,7 +138,7 @@ class StreamTally:
         if self._usage_event is not None:
             event, payload, answer = self._usage_event
             if self._usage_wanted:
-                words.append(with_cost(event, cost_usd))
+                words.append(with_cost(event, payload, cost_usd))
             else:
                 words.append(without_usage(event, payload, has_choices=bool(answer.choices)))
         end = b"".join(words + self._waiting)

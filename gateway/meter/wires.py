@@ -41,6 +41,8 @@ class Wire:
     text: re.Pattern[bytes] = _NEVER
     """What a model wrote, in an event: for the count of a stream that breaks off before its usage comes."""
     finished: re.Pattern[bytes] = _NEVER
+    idle: re.Pattern[bytes] = _NEVER
+    """A keep-alive that is an event with data: it does not overtake the usage event."""
     usage_is_native: bool = True
     """Usage is part of the format, asked for or not: its event always carries the cost."""
 
@@ -98,6 +100,7 @@ MESSAGES_WIRE = Wire(
     markers=(b"message_start", b"message_delta", b"message_stop", b'"error"'),
     text=_MESSAGES_TEXT,
     finished=re.compile(rb'"stop_reason"\s*:\s*"'),
+    idle=re.compile(rb'"type"\s*:\s*"ping"'),
 )
 EMBEDDINGS_WIRE = Wire("openai", chat_usage, _look_whole)
 DECIDE_WIRE = Wire("openai", responses_usage, _look_whole)

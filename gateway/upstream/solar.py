@@ -43,34 +43,36 @@ class UpstreamAnswer:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `UpstreamInterrupted` where it breaks off or falls silent for too long."""
-        if self._parts is None:
-            stream = self._response.stream
-            if not isinstance(stream, httpx.AsyncByteStream):
-                raise TypeError("the transport must answer with an asynchronous stream")
-            self._parts = stream.__aiter__()
-        while True:
-            try:
-                if self._idle_timeout_s is None:
-                    part = await anext(self._parts)
-                else:
-                    async with asyncio.timeout(self._idle_timeout_s):
-                        part = await anext(self._parts)
-            except StopAsyncIteration:
-                return
-            except (httpx.TransportError, TimeoutError, OSError) as error:
-                raise UpstreamInterrupted from error
+        while (part := await self._next()) is not None:
             yield part
 
     async def read(self, limit_bytes: int) -> tuple[bytes, bytes | None]:
         """(the whole body, None), or, where it is longer than the limit, (what was read, the piece that went over)."""
         parts: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
-            size += len(chunk)
+        while (part := await self._next()) is not None:
+            size += len(part)
             if size > limit_bytes:
-                return b"".join(parts), chunk
-            parts.append(chunk)
-        return b"".join(parts), None
+                return b"".join(parts), part
+            parts.append(part)
+        return (parts[0] if len(parts) == 1 else b"".join(parts)), None
+
+    async def _next(self) -> bytes | None:
+        """The next piece of the body; None at its end."""
+        if self._parts is None:
+            stream = self._response.stream
+            if not isinstance(stream, httpx.AsyncByteStream):
+                raise TypeError("the transport must answer with an asynchronous stream")
+            self._parts = stream.__aiter__()
+        try:
+            if self._idle_timeout_s is None:
+                return await anext(self._parts)
+            async with asyncio.timeout(self._idle_timeout_s):
+                return await anext(self._parts)
+        except StopAsyncIteration:
+            return None
+        except (httpx.TransportError, TimeoutError, OSError) as error:
+            raise UpstreamInterrupted from error
 
     async def finish(self) -> None:
         """Read what stands behind the end of a stream (its last chunk), so that the connection can be used again."""
