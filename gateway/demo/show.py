@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.panel import Panel
 from rich.table import Table
 
 from solar_sdk import Reply
@@ -73,16 +72,18 @@ class Show:
         )
 
     def invoice(self, name: str, invoice: dict[str, Any], stem: Path) -> None:
-        lines = [
-            f"{line['description']:<42}{line['quantity']:>9,}  x {line['unit_price']:>6} / {line['unit']}  = {line['amount']:>8}"
-            for line in invoice["lines"]
-        ]
-        sums = f"subtotal {invoice['subtotal']}   tax {invoice['tax']}   [bold]total {invoice['total']} {invoice['currency']}[/]"
-        free = f"   (free tokens used: {invoice['grants_used']:,})"
-        self._console.print(
-            Panel("\n".join([*lines, sums + free]), title=f"Invoice {invoice['number']}: {name}", title_align="left")
+        table = Table(
+            title=f"Invoice {invoice['number']}: {name}", title_justify="left", padding=(0, 1), show_footer=True
         )
-        self._console.print(f"   written: {stem}.json, {stem}.csv")
+        table.add_column("line", footer=f"subtotal {invoice['subtotal']}, tax {invoice['tax']}")
+        table.add_column("quantity", justify="right")
+        table.add_column("unit price", justify="right", footer="total")
+        table.add_column(invoice["currency"], justify="right", footer=f"[bold]{invoice['total']}[/]", no_wrap=True)
+        for line in invoice["lines"]:
+            price = f"{line['unit_price']} / {line['unit']}"
+            table.add_row(line["description"], f"{line['quantity']:,}", price, line["amount"])
+        self._console.print(table, soft_wrap=False)
+        self._console.print(f"   free tokens used: {invoice['grants_used']:,}\n   written: {stem}.json, {stem}.csv\n")
 
     def share(self, name: str, share: dict[str, Any], path: Path) -> None:
         self._console.print(
