@@ -124,6 +124,7 @@ class Supervisor:
                 host=ops_host,
                 port=ops_port,
                 loop="none",
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
