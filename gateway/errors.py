@@ -11,12 +11,14 @@
     ├── Conflict               409 (its own code)           the state forbids it
     ├── RequestTooLarge        413 request_too_large
     ├── RateLimited            429 rate_limit_exceeded | concurrency_limit_exceeded
-    ├── BudgetExceeded         402 budget_exceeded          a cap
-    ├── InsufficientQuota      402 insufficient_quota       prepaid balance empty
+    ├── NotCovered             402
+    │   ├── BudgetExceeded     402 budget_exceeded          a cap
+    │   └── InsufficientQuota  402 insufficient_quota       prepaid balance empty
     ├── UpstreamUnavailable    502/503/504 upstream_unavailable
     ├── UpstreamInterrupted    502 upstream_interrupted     it broke off in mid-answer
     ├── UpstreamRefused        (upstream's own 4xx, passed through as it is)
     └── ServiceUnavailable     503 service_unavailable      our own stores are away
+        └── NotBooked          503 service_unavailable      the model answered, but the call could not be booked
 
 Units: `retry_after_ms`. Messages never hold a secret, an upstream key or another tenant's name.
 """
@@ -126,12 +128,22 @@ class RateLimited(GatewayError):
         self.headers["retry-after-ms"] = str(retry_after_ms)
 
 
-class BudgetExceeded(GatewayError):
-    status, code, type = 402, "budget_exceeded", "insufficient_quota"
+class NotCovered(GatewayError):
+    """What the call may cost at most is more than there is room for. `room_nano_usd` is how much that was."""
+
+    status, type = 402, "insufficient_quota"
+
+    def __init__(self, message: str, room_nano_usd: int, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message, headers=headers)
+        self.room_nano_usd = room_nano_usd
 
 
-class InsufficientQuota(GatewayError):
-    status, code, type = 402, "insufficient_quota", "insufficient_quota"
+class BudgetExceeded(NotCovered):
+    code = "budget_exceeded"
+
+
+class InsufficientQuota(NotCovered):
+    code = "insufficient_quota"
 
 
 class UpstreamUnavailable(GatewayError):
@@ -161,3 +173,12 @@ class ServiceUnavailable(GatewayError):
         super().__init__(
             "The gateway cannot reach its own stores just now. Nothing was sent to the model, nothing is charged."
         )
+
+
+class NotBooked(ServiceUnavailable):
+    """The model has answered, and the answer may not leave before it is booked. Asking again would make it answer twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = "The model answered, but the gateway could not book the call, so the answer is withheld."
+        self.headers["x-should-retry"] = "false"

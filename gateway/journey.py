@@ -19,18 +19,22 @@ from datetime import datetime
 import structlog
 
 from billing.money import to_wire_decimal
-from billing.periods import Month
 from billing.prices import Price
-from gateway.admission.admit import Admission, StaleCaller, StalePrices
-from gateway.call import Call, Caller, Hold, Outcome, Settlement
+from gateway.admission.admit import Admission, StaleCaller, StalePrices, affordable_output_tokens
+from gateway.call import Caller, Hold, Outcome, Settlement
 from gateway.clock import Clock, from_ns
-from gateway.errors import GatewayError, KeyNotAllowed, ModelNotFound, ServiceUnavailable, UpstreamInterrupted
+from gateway.errors import (
+    GatewayError,
+    KeyNotAllowed,
+    ModelNotFound,
+    NotCovered,
+    ServiceUnavailable,
+    UpstreamInterrupted,
+)
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
 from gateway.logs import CallLog
-from gateway.meter.endpoint import Counts
-from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
-from gateway.meter.request import Ask, output_tokens_bound, pages_bound, read_request
+from gateway.meter.request import Ask, read_request, with_output_bound
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
 from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts
@@ -112,9 +116,16 @@ class Journey:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
         body = await door.read_body()
         ask = read_request(door.endpoint, body, door.content_type)
+        try:
+            hold = await self._admit(trip, ask, len(body))
+        except NotCovered as error:
+            smaller = self._smaller(trip, ask, error)
+            if smaller is None:
+                raise
+            ask = smaller
+            hold = await self._admit(trip, ask, len(body))
         if ask.changed:
             trip.headers["x-solar-changed"] = ", ".join(ask.changed)
-        hold = await self._admit(trip, ask, len(body))
         trip.headers.update(hold.limit_headers)
         try:
             answer = await self._solar.send(door.endpoint.upstream_path, ask.body, door.content_type)
@@ -138,7 +149,7 @@ class Journey:
         for _ in range(_ADMIT_ATTEMPTS):
             price = await self._price(ask, caller, accepted_at)
             version = self._prices.version
-            trip.call = self._call(trip, caller, ask, price, body_bytes)
+            trip.call = trip.new_call(caller, ask, price, body_bytes, self._bounds.expected_output_tokens)
             try:
                 return await self._admission.admit(trip.call, version)
             except StaleCaller:
@@ -146,6 +157,11 @@ class Journey:
             except StalePrices:
                 await self._prices.refresh(newer_than=version)
         raise ServiceUnavailable
+
+    def _smaller(self, trip: Trip, ask: Ask, error: NotCovered) -> Ask | None:
+        """The same request with its output bounded by what there is room for; None where that is nothing, or not ours to set."""
+        tokens = 0 if trip.call is None else affordable_output_tokens(trip.call, error.room_nano_usd)
+        return with_output_bound(trip.door.endpoint, ask, tokens) if tokens else None
 
     async def _price(self, ask: Ask, caller: Caller, at: datetime) -> Price:
         try:
@@ -155,27 +171,6 @@ class Journey:
         if caller.models is not None and not caller.models & {ask.model, price.model}:
             raise KeyNotAllowed(f"This key is not allowed to use the model '{price.model}'.", param="model")
         return price
-
-    def _call(self, trip: Trip, caller: Caller, ask: Ask, price: Price, body_bytes: int) -> Call:
-        endpoint = trip.door.endpoint
-        in_pages = endpoint.counts is Counts.PAGES
-        output_max = output_tokens_bound(endpoint, ask, price.model)
-        return Call(
-            id=trip.uuid,
-            caller=caller,
-            accepted_ns=trip.accepted_ns,
-            month=Month.of(from_ns(trip.accepted_ns), caller.zone),
-            endpoint=endpoint.name,
-            model_asked=ask.model,
-            streamed=ask.streamed,
-            price=price,
-            prompt_tokens_max=0 if in_pages else prompt_tokens_max(body_bytes),
-            prompt_tokens_best=0 if in_pages else prompt_tokens_best(body_bytes),
-            output_tokens_max=output_max,
-            output_tokens_expected=min(output_max, self._bounds.expected_output_tokens),
-            pages_max=pages_bound(endpoint),
-            pages_best=ask.pages_best,
-        )
 
     # ---- after upstream answered --------------------------------------------------------------------------------------------
 

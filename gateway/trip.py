@@ -9,10 +9,15 @@ from __future__ import annotations
 from typing import Protocol
 
 from billing.ids import uuid7
+from billing.periods import Month
+from billing.prices import Price
 from billing.usage import NOTHING
 from gateway.call import Call, Caller, Outcome
+from gateway.clock import from_ns
 from gateway.errors import GatewayError
-from gateway.meter.endpoint import Endpoint
+from gateway.meter.endpoint import Counts, Endpoint
+from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
+from gateway.meter.request import Ask, output_tokens_bound, pages_bound
 
 
 class ClientGone(Exception):
@@ -71,6 +76,28 @@ class Trip:
         if self.caller is None:
             raise RuntimeError("a call is admitted only after its caller is known")
         return self.caller
+
+    def new_call(self, caller: Caller, ask: Ask, price: Price, body_bytes: int, output_tokens_expected: int) -> Call:
+        """The call as admission and the ledger know it."""
+        endpoint = self.door.endpoint
+        in_pages = endpoint.counts is Counts.PAGES
+        output_max = output_tokens_bound(endpoint, ask, price.model)
+        return Call(
+            id=self.uuid,
+            caller=caller,
+            accepted_ns=self.accepted_ns,
+            month=Month.of(from_ns(self.accepted_ns), caller.zone),
+            endpoint=endpoint.name,
+            model_asked=ask.model,
+            streamed=ask.streamed,
+            price=price,
+            prompt_tokens_max=0 if in_pages else prompt_tokens_max(body_bytes),
+            prompt_tokens_best=0 if in_pages else prompt_tokens_best(body_bytes),
+            output_tokens_max=output_max,
+            output_tokens_expected=min(output_max, output_tokens_expected),
+            pages_max=pages_bound(endpoint),
+            pages_best=ask.pages_best,
+        )
 
     def facts(self, seconds: float) -> dict[str, object]:
         """For the log: ids and counts, never a prompt, a completion or a secret."""

@@ -1,7 +1,7 @@
 """One decision: admit a call, or say why not; later, settle it or give the hold back.
 
 Units: money in nano-USD for caps; the exact cost of a settlement is Decimal USD, from the grant split that the script decided.
-Errors: `RateLimited`, `BudgetExceeded`, `InsufficientQuota`, `ServiceUnavailable`; `StaleCaller` and `StalePrices` ask the journey
+Errors: `RateLimited`, `NotCovered`, `ServiceUnavailable`, `NotBooked`; `StaleCaller` and `StalePrices` ask the journey
 to look again.
 """
 
@@ -22,7 +22,7 @@ from gateway.admission.headers import to_wire_limits
 from gateway.admission.pipe import StoreUnavailable
 from gateway.call import PREPAID_SCOPE, Call, Caller, Hold, Outcome, Settlement
 from gateway.clock import to_ns
-from gateway.errors import BudgetExceeded, InsufficientQuota, RateLimited, ServiceUnavailable
+from gateway.errors import BudgetExceeded, InsufficientQuota, NotBooked, RateLimited, ServiceUnavailable
 
 ReadCounters = Callable[[str], Awaitable[Counters | None]]
 _MS = 1_000_000
@@ -112,7 +112,7 @@ class Admission:
                 break
             except StoreUnavailable:
                 if time.monotonic() >= deadline:
-                    raise ServiceUnavailable from None
+                    raise NotBooked from None
                 await asyncio.sleep(0.05)
         granted = granted_usage(reply[2])
         return Settlement(granted, cost(usage, granted, price.prices, price.discount), int(reply[1]))
@@ -220,6 +220,13 @@ def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
     return Usage(tokens["input"], tokens["cached_input"], tokens["output"])
 
 
+def affordable_output_tokens(call: Call, room_nano_usd: int) -> int:
+    """How many output tokens fit into a room beside the call's prompt; 0 for none."""
+    pico = call.price.pico_usd
+    left_pico = room_nano_usd * 1000 - call.prompt_tokens_max * max(pico("input"), pico("cached_input"))
+    return max(0, left_pico // pico("output")) if pico("output") else 0
+
+
 def _upper_bound_nano(call: Call) -> int:
     pico = call.price.pico_usd
     prompt = call.prompt_tokens_max * max(pico("input"), pico("cached_input"))
@@ -240,9 +247,9 @@ def _refusal(reply: list[Any]) -> Exception:
     headers = to_wire_limits(limits)
     if reason == "money":
         if scope == PREPAID_SCOPE:
-            return InsufficientQuota("The prepaid balance does not cover this call.")
+            return InsufficientQuota("The prepaid balance does not cover this call.", int(wait_ms), headers)
         whose = "key" if scope.startswith("k:") else "account"
-        return BudgetExceeded(f"The monthly cap of this {whose} does not cover this call.", headers=headers)
+        return BudgetExceeded(f"The monthly cap of this {whose} does not cover this call.", int(wait_ms), headers)
     whose = "key" if scope.startswith("k:") else "account"
     what = {"requests": "requests per minute", "tokens": "tokens per minute", "concurrency": "concurrent calls"}[reason]
     return RateLimited(f"{what} of this {whose}", int(wait_ms), headers, concurrency=reason == "concurrency")

@@ -44,16 +44,18 @@ class Endpoint:
     takes: Takes = Takes.JSON
     streams: bool = False
     markers: tuple[bytes, ...] = ()
+    output_bound: str | None = None
+    """The field that bounds the output, where a request may leave it out."""
 
     @classmethod
-    def make(cls, name: str, path: str, wire: Wire, rules: Rules = NO_RULES, *, streams: bool = False) -> Endpoint:
-        """An endpoint that makes tokens, with what its rules look for worked out once."""
-        return cls(name, path, wire, rules=rules, streams=streams, markers=rules.markers)
+    def streaming(cls, name: str, path: str, wire: Wire, rules: Rules, output_bound: str | None) -> Endpoint:
+        """An endpoint that makes tokens, whole or streamed, with what its rules look for worked out once."""
+        return cls(name, path, wire, rules=rules, streams=True, markers=rules.markers, output_bound=output_bound)
 
 
-CHAT = Endpoint.make("chat", "/chat/completions", CHAT_WIRE, CHAT_RULES, streams=True)
-RESPONSES = Endpoint.make("responses", "/responses", RESPONSES_WIRE, RESPONSES_RULES, streams=True)
-MESSAGES = Endpoint.make("messages", "/messages", MESSAGES_WIRE, MESSAGES_RULES, streams=True)
+CHAT = Endpoint.streaming("chat", "/chat/completions", CHAT_WIRE, CHAT_RULES, "max_tokens")
+RESPONSES = Endpoint.streaming("responses", "/responses", RESPONSES_WIRE, RESPONSES_RULES, "max_output_tokens")
+MESSAGES = Endpoint.streaming("messages", "/messages", MESSAGES_WIRE, MESSAGES_RULES, None)
 EMBEDDINGS = Endpoint("embeddings", "/embeddings", EMBEDDINGS_WIRE, Counts.PROMPT)
 DECIDE = Endpoint("systemone", "/systemone", DECIDE_WIRE)
 DOCUMENTS = Endpoint("document-digitization", "/document-digitization", PAGES_WIRE, Counts.PAGES, takes=Takes.FORM)

@@ -7,7 +7,7 @@ byte for byte. Units: tokens, pages, bytes. Errors: `InvalidRequest` naming the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -83,6 +83,16 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
         # In what is only passed on, wrong bytes are Solar's to refuse; in what is rewritten they are found here.
         raise InvalidRequest("The request body is not valid JSON in UTF-8.") from None
     return Ask(request.model, streamed, wanted, max(limits) if limits else None, answers, body, changed)
+
+
+def with_output_bound(endpoint: Endpoint, ask: Ask, tokens: int) -> Ask | None:
+    """The same request with `max_tokens` set, where the client set none; None where it cannot be set."""
+    if ask.output_tokens_max is not None or ask.answers != 1 or endpoint.output_bound is None:
+        return None
+    fields = _decode_fields(ask.body)
+    fields[endpoint.output_bound] = msgspec.Raw(str(tokens).encode())
+    changed = (*ask.changed, endpoint.output_bound)
+    return replace(ask, body=msgspec.json.encode(fields), output_tokens_max=tokens, changed=changed)
 
 
 def output_tokens_bound(endpoint: Endpoint, ask: Ask, model: str) -> int:

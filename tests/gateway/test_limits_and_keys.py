@@ -66,6 +66,25 @@ def test_a_cap_is_never_passed_by_parallel_calls_and_no_hold_is_left_over(gatewa
     assert Decimal(usage["total"]["cost"]) == charged
 
 
+def test_a_call_that_names_no_bound_gets_the_one_that_its_budget_covers_and_is_told_so(gateway: Gateway) -> None:
+    secret = gateway.new_key(monthly_cap="0.0015")
+    asked = {"model": "solar-pro4", "messages": [{"role": "user", "content": "[[sim: tokens=5000]] 안녕?"}]}
+    with gateway.caller(secret) as caller:
+        for path, field, body in (
+            ("/chat/completions", "max_tokens", asked),
+            ("/responses", "max_output_tokens", {"model": "solar-pro4", "input": "[[sim: tokens=200]] 안녕?"}),
+        ):
+            answer = caller.post(path, json=body)
+            assert answer.status_code in (200, 402), answer.text
+            if answer.status_code == 200:
+                assert answer.headers["x-solar-changed"] == field
+        bounded = caller.post("/chat/completions", json={**asked, "max_tokens": 5000})
+        total = caller.get("/usage").json()["total"]
+    assert bounded.status_code == 402
+    assert total["calls"] >= 1
+    assert Decimal("0.0005") < Decimal(total["cost"]) <= Decimal("0.0015")
+
+
 def test_an_empty_prepaid_balance_is_insufficient_quota(gateway: Gateway) -> None:
     secret = gateway.new_key(billing="prepaid", prepaid_balance="0.00")
     with gateway.caller(secret) as caller:

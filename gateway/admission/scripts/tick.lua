@@ -81,7 +81,7 @@ end
 -- ---- A: admit ----------------------------------------------------------------------------------------------------------------
 -- {'A', call, account, epoch, cards_version, hold_ms, rates {{scope, rpm, tpm, concurrency}…}, tokens, money {{scope, cap}…}, amount, orphan}
 -- → {'stale'} caller is old · {'sync'} counters unknown here · {'cards'} prices are old · {'full'} the ledger is too far behind
--- → {'no', reason, scope, wait_ms, headers} · {'ok', headers} · {'known'} this call was admitted or given back before
+-- → {'no', reason, scope, wait_ms (for money: the room left, nano-USD), headers} · {'ok', headers} · {'known'} this call was admitted or given back before
 -- headers: {requests limit, remaining, reset_ms, tokens limit, remaining, reset_ms}, the tightest scope's; -1 = no such limit
 local function tightest(headers, at, limit, remaining, reset)
   if headers[at] < 0 or remaining < headers[at + 1] then
@@ -116,15 +116,18 @@ local function check_rates(account, rates, tokens, headers)
   return refused
 end
 
+-- The tightest of the caps decides; how much room it leaves is told, so that a smaller call can be tried.
 local function check_money(account, money, amount)
-  local key = account_key(account)
+  local key, tightest_scope, least = account_key(account), nil, nil
   for _, limit in ipairs(money) do
     local scope, cap = limit[1], limit[2]
     if cap >= 0 then
       local known = call('HMGET', key, 'c:' .. scope, 'p:' .. scope, 'h:' .. scope)
-      if number(known[1]) + number(known[2]) + number(known[3]) + amount > cap then return {'money', scope, 0} end
+      local room = cap - number(known[1]) - number(known[2]) - number(known[3])
+      if not least or room < least then tightest_scope, least = scope, room end
     end
   end
+  if least and amount > least then return {'money', tightest_scope, math.max(0, least)} end
   return nil
 end
 

@@ -14,7 +14,7 @@ from redis.exceptions import ResponseError
 from billing.usage import Usage
 from gateway.admission.pipe import StoreUnavailable
 from gateway.call import Hold
-from gateway.errors import ServiceUnavailable
+from gateway.errors import NotBooked, ServiceUnavailable
 from gateway.sandbox.valkey import Valkey
 from tests.gateway.admission.shard import Shard, open_redis
 from tests.gateway.values import a_call, a_caller, new_account_id
@@ -116,9 +116,11 @@ async def test_a_settlement_that_redis_never_takes_ends_within_its_bound() -> No
     async with a_server(hold_the_line) as url:
         far = Shard(open_redis(url), timeout_s=0.1)
         begun = time.monotonic()
-        with pytest.raises(ServiceUnavailable):
+        with pytest.raises(NotBooked) as caught:
             await far.settle(far_hold(), Usage(1, 0, 1))
         assert time.monotonic() - begun < 2.0
+        # The model has answered: whoever asks again would make it answer, and bill, twice.
+        assert caught.value.headers["x-should-retry"] == "false"
         await far.ticker.close()
 
 
