@@ -206,3 +206,28 @@ def test_a_retired_model_is_not_found_and_its_successor_is_named(caller: httpx.C
     answer = caller.post("/chat/completions", json={**CHAT, "model": "solar-pro2-250909"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
     assert "solar-pro4" in answer.json()["error"]["message"]
+
+
+def test_a_model_that_has_a_price_but_was_switched_off_upstream_is_not_found_and_costs_nothing(
+    caller: httpx.Client,
+) -> None:
+    # Upstream answers 400 invalid_request_body for a model that it has retired (upstage-api.md section 2).
+    asked = json.loads(
+        json.dumps({**CHAT, "model": "solar-pro2"}).replace("tokens=12 cached=4", "error=400:invalid_request_body")
+    )
+    answer = caller.post("/chat/completions", json=asked)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
+    assert "retired" in answer.json()["error"]["message"]
+    assert total_of(caller)["calls"] == 0
+
+
+def test_a_stream_without_its_done_and_with_keep_alives_passes_as_it_is_and_is_counted_exactly(
+    caller: httpx.Client,
+) -> None:
+    asked = json.loads(json.dumps({**CHAT, "stream": True}).replace("cached=4", "keepalive=3 no_done=1"))
+    answer = caller.post("/chat/completions", json=asked)
+    assert ": " in answer.text
+    assert "[DONE]" not in answer.text
+    assert '"error"' not in answer.text
+    total = total_of(caller)
+    assert (total["calls"], total["output_tokens"], total["estimated_calls"]) == (1, 12, 0)
