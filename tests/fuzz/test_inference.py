@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.running import Gateway
 
-ASK = "[[sim: tokens=3 cached=2]] 안녕?"
+ASK = "[[sim: tokens=3 cached=2 reasoning=2]] 안녕?"  # exact counts: the text itself varies with the words asked
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": False}}
 BODIES: dict[str, dict[str, Any]] = {
     "/chat/completions": {
