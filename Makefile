@@ -16,7 +16,7 @@ test: $(STAMP)                                               ## all tests, on a 
 	$(BIN)/python -m pytest $(ARGS)
 
 # ---- what a committer runs ------------------------------------------------------------------------------------------------
-check: $(STAMP)                                              ## format, lint, types, layers, generated files, tests with coverage
+check: $(STAMP)                                              ## format, lint, types, layers, tests with coverage
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
-from uuid import UUID, uuid5
-
-_NAMESPACE = UUID("5d0e6f0c-6f7e-5c0a-9d39-0a3c1d1f1b0e")
+from uuid import UUID
 
 
 def uuid7(now_ms: int) -> UUID:
@@ -29,8 +27,3 @@ def instant_of(uuid: UUID) -> datetime:
 def new_id(kind: str, now: datetime) -> str:
     """A new id such as `acc_0199…` that tells its kind and sorts by time."""
     return f"{kind}_{uuid7(int(now.timestamp() * 1000)).hex}"
-
-
-def derived_id(of: UUID, what: str) -> UUID:
-    """The id of an entry that belongs to another one, such as its reversal: the same each time it is asked for."""
-    return uuid5(_NAMESPACE, f"{what}:{of}")

@@ -165,7 +165,6 @@ def http_app(house: House, journey: Journey) -> Litestar:
         prices=house.prices,
         admission=house.admission,
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
-        operator_token=token,
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
     )

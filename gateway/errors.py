@@ -16,10 +16,10 @@
     │   └── InsufficientQuota  402 insufficient_quota       prepaid balance empty
     ├── UpstreamUnavailable    502/503/504 upstream_unavailable
     ├── UpstreamInterrupted    502 upstream_interrupted     it broke off in mid-answer
-    ├── UpstreamRefused        (upstream's own 4xx, passed through as it is)
     └── ServiceUnavailable     503 service_unavailable      our own stores are away
         └── NotBooked          503 service_unavailable      the model answered, but the call could not be booked
 
+Upstream's other 4xx are no class here: they pass through as they are.
 Units: `retry_after_ms`. Messages never hold a secret, an upstream key or another tenant's name.
 """
 

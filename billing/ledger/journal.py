@@ -2,7 +2,7 @@
 
 Exactly-once: the entry's id is the call's; a record that is in the ledger already changes nothing. Closing a month and
 appending exclude each other by an advisory lock, so that no entry slips into a month that is closed.
-Errors: `UnknownPartition` for a record whose month's partition was detached; what SQLAlchemy raises.
+A month's partition is made when its first record comes. Errors: what SQLAlchemy raises.
 """
 
 from __future__ import annotations

@@ -36,7 +36,6 @@ class Desk:
     admission: Admission
     flushed: Callable[[], Awaitable[bool]]
     """Waits, within a bound, until the ledger holds every call settled so far; False where it does not yet."""
-    operator_token: str
     grant_months: int
     month_grace_s: int
 
