@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
-from billing.database import Sessions
+from billing.accounts.store import get
+from billing.club.tables import Contribution
+from billing.club.tiers import DEFAULT_TIERS
+from billing.database import Session, Sessions
+from billing.invoice.draft import Payer, draft_invoice
 from billing.periods import Month
-from billing.share.read import page_shares, share_month
-from billing.share.store import add_plan, all_plans
+from billing.rating.read import booked
+from billing.share.corrections import Credit
+from billing.share.month import compute_month
+from billing.share.pool import Billed
+from billing.share.read import page_shares, share_month, shares_of
+from billing.share.store import add_plan, all_plans, save_month
 from tests.billing.months import (
     ACTOR,
     CLOSING_NOVEMBER,
@@ -104,4 +114,85 @@ async def test_a_plan_that_cannot_be_is_refused_by_the_name_of_its_field(session
                 await add_plan(session, {**good, field: value}, ACTOR, MID_OCTOBER)
         posted = await add_plan(session, good, ACTOR, MID_OCTOBER)
         assert [each.id for each in await all_plans(session)] == [posted.id]
+        for odd in ({"payer_cap": "5.00"}, {"rule": "capped_pro_rata"}):
+            with pytest.raises(ValueError, match="payer_cap"):
+                await add_plan(session, {**good, **odd}, ACTOR, MID_OCTOBER)
     assert (posted.rule, posted.minimum_payout) == ("pro_rata", Decimal("0.00"))
+
+
+async def test_the_rule_of_the_plan_decides_and_stands_on_the_statement(sessions: Sessions) -> None:
+    payer, partner = await account(sessions), await account(sessions)
+    await contribute(sessions, partner, 1_000)
+    await plan(sessions, "0.20", rule="capped_pro_rata", payer_cap="0.10")
+    await book(sessions, call(payer, ONE_DOLLAR_FIFTY))
+    (share,) = (await close(sessions)).shares
+    assert (share.amount, share.pool, share.rule) == (Decimal("0.10"), Decimal("0.10"), "capped_pro_rata")
+    assert (share.terms["payer_cap"], share.terms["pool_rate"]) == ("0.10", "0.20")
+    assert "at most the payer cap" in share.terms["rule_words"]
+    (step,) = share.steps
+    assert (step["net_revenue"], step["pool"], step["exact_amount"]) == ("1.50", "0.10", "0.10")
+    async with sessions() as session:
+        month = await share_month(session, "2026-10")
+    assert month is not None
+    assert (month.house, month.pools[0]["invoice"]) == (Decimal("0.20"), "2026-000001")
+
+
+async def test_a_withdrawn_dataset_weighs_in_no_later_month_and_earlier_statements_stand(sessions: Sessions) -> None:
+    payer, stays, leaves = await account(sessions), await account(sessions), await account(sessions)
+    await contribute(sessions, stays, 1_000)
+    gift = await contribute(sessions, leaves, 2_000, dataset="law")
+    await plan(sessions, "0.20")
+    await book(sessions, call(payer, ONE_DOLLAR_FIFTY), call(payer, ONE_DOLLAR_FIFTY, at=MID_NOVEMBER))
+    october = (await close(sessions)).shares
+    assert {share.account_id: share.amount for share in october} == {stays: Decimal("0.10"), leaves: Decimal("0.20")}
+    async with sessions.begin() as session:
+        session.add(withdrawal(leaves, gift, 2_000))
+    november = (await close(sessions, NOVEMBER, CLOSING_NOVEMBER)).shares
+    assert {share.account_id: share.amount for share in november} == {stays: Decimal("0.30")}
+    async with sessions() as session:
+        assert await shares_of(session, "2026-10") == october
+
+
+def withdrawal(account_id: str, contribution_id: str, tokens: int) -> Contribution:
+    return Contribution(
+        id="con_withdrawal",
+        account_id=account_id,
+        dataset="law",
+        words=0,
+        tokens=-tokens,
+        quality=Decimal(1),
+        accepted_at=MID_NOVEMBER,
+        withdraws=contribution_id,
+        created_at=MID_NOVEMBER,
+    )
+
+
+async def test_a_credit_note_takes_back_next_month_what_the_invoice_had_put_up_and_only_once(
+    sessions: Sessions,
+) -> None:
+    payer, first, late = await account(sessions), await account(sessions), await account(sessions)
+    await contribute(sessions, first, 1_000)
+    await contribute(sessions, late, 9_000, accepted_at=MID_NOVEMBER)
+    await plan(sessions, "0.20")
+    calls = [call(payer, ONE_DOLLAR_FIFTY, at=at) for at in (MID_OCTOBER, MID_NOVEMBER, MID_DECEMBER)]
+    await book(sessions, *calls)
+    october = (await close(sessions)).shares
+    credit = Credit("cre_1", payer, "2026-10", "solar-pro4", Fraction("0.50"))
+    for month, amounts in (
+        (NOVEMBER, {first: "-0.07", late: "0.27"}),
+        (Month(2026, 12), {first: "0.03", late: "0.27"}),
+    ):
+        async with sessions.begin() as session:
+            issued = [each async for each in billed_of(session, month, payer)]
+            shared = await compute_month(session, month, issued, DEFAULT_TIERS, MID_DECEMBER, [credit])
+            assert await save_month(session, shared.month, shared.statements, shared.credit_note_ids)
+        assert {s.account_id: s.amount for s in shared.statements} == {k: Decimal(v) for k, v in amounts.items()}
+    async with sessions() as session:
+        assert await shares_of(session, "2026-10") == october
+
+
+async def billed_of(session: Session, month: Month, payer: str) -> AsyncIterator[Billed]:
+    groups, ledger_usd = await booked(session, payer, str(month))
+    draft = draft_invoice(Payer(payer), str(month), groups, ledger_usd, None)
+    assert draft is not None
+    yield Billed(await get(session, payer), draft.lines)
