@@ -20,7 +20,8 @@ from fractions import Fraction
 class Credit:
     """What a credit note gives back to a payer for one model, without tax: a positive exact amount in USD."""
 
-    credit_note_id: str
+    credit_note: str
+    """Its number."""
     payer_id: str
     month: str
     """Month of the invoice."""
@@ -47,7 +48,7 @@ class TakenBack:
     month: str
     payer: int
     model: str
-    credit_note_id: str
+    credit_note: str
     holder: str
     exact: Fraction
 
@@ -76,13 +77,11 @@ def taken_back(credits: Iterable[Credit], months: Mapping[str, StoodMonth]) -> l
         if not scope or made_from == 0:
             continue
         if credit.usd > made_from:
-            raise ValueError(
-                f"credit note {credit.credit_note_id}: more than the revenue that its pools were made from"
-            )
+            raise ValueError(f"credit note {credit.credit_note}: more than the revenue that its pools were made from")
         for pool in scope:
             amount = -pool.exact * credit.usd / made_from
             for holder, fraction in pool.parts or (("", Fraction(1)),):
                 back.append(
-                    TakenBack(credit.month, pool.payer, pool.model, credit.credit_note_id, holder, amount * fraction)
+                    TakenBack(credit.month, pool.payer, pool.model, credit.credit_note, holder, amount * fraction)
                 )
     return back

@@ -8,18 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 
 from billing.club.store import contributions_of
 from billing.club.tiers import Tier
 from billing.database import Session
+from billing.invoice.read import credited_in
 from billing.money import ZERO
 from billing.periods import Month
 from billing.rate_cards import all_cards
 from billing.share.check import check_plan
-from billing.share.corrections import Credit, taken_back
+from billing.share.corrections import Credit, TakenBack, taken_back
 from billing.share.payout import Statement, statements_of, to_wire_pools, to_wire_terms
 from billing.share.pool import Billed, highest_discount, partners_of, revenue_of, trained_on
-from billing.share.read import accounts_named, carried_into, corrected_notes, manifests, stood_months
+from billing.share.read import accounts_named, carried_into, manifests, stood_months
 from billing.share.rules import Terms, rule_named
 from billing.share.split import pools_of, shown, split
 from billing.share.store import plan_in_force
@@ -32,7 +34,6 @@ class Shared:
 
     month: ShareMonth
     statements: Sequence[Statement]
-    credit_note_ids: Sequence[str] = ()
 
 
 async def check_month(session: Session, month: Month, tiers: Sequence[Tier]) -> None:
@@ -51,11 +52,10 @@ async def compute_month(
     billed: Sequence[Billed],
     tiers: Sequence[Tier],
     now: datetime,
-    credits: Sequence[Credit] = (),
 ) -> Shared:
-    """The shares of a month from the lines of its invoices. Without a plan in force there are none; what carries stays.
+    """The shares of a month from the lines of its invoices, and what its credit notes take back of earlier months.
 
-    `credits`: every credit note on an invoice of an earlier month; those that no month has taken into account yet count now.
+    Without a plan in force there are none, and there was none before: a plan holds until a later one takes over.
     """
     plan = await plan_in_force(session, str(month))
     if plan is None:
@@ -68,9 +68,7 @@ async def compute_month(
     datasets = trained_on({each.model for each in revenue}, await manifests(session), await all_cards(session), month)
     rule, terms = rule_named(plan.rule), Terms(plan.pool_rate, plan.payer_cap)
     pools, kept = pools_of(revenue, rule, terms, datasets)
-    seen = await corrected_notes(session)
-    new = [each for each in credits if each.month < str(month) and each.credit_note_id not in seen]
-    back = taken_back(new, await stood_months(session, {each.month for each in new}))
+    back = await _taken_back(session, month)
     parts = split(pools, partners_of(contributions, accounts, month), back, kept)
     carried = await carried_into(session, str(month))
     invoices = {each.account.id: each.invoice_number for each in billed}
@@ -91,5 +89,12 @@ async def compute_month(
             plan.rule,
             to_wire_terms(rule, terms, plan.minimum_payout),
         ),
-        sorted({each.credit_note_id for each in new}),
     )
+
+
+async def _taken_back(session: Session, month: Month) -> list[TakenBack]:
+    credits = [
+        Credit(row.number, row.account_id, row.invoice_month, row.model, Fraction(row.exact_usd))
+        for row in await credited_in(session, str(month))
+    ]
+    return taken_back(credits, await stood_months(session, {each.month for each in credits}))

@@ -21,7 +21,7 @@ from billing.club.tables import TrainingManifest
 from billing.share.corrections import StoodMonth, StoodPool
 from billing.share.payout import Statement
 from billing.share.rules import rule_named
-from billing.share.tables import Share, ShareCorrection, ShareMonth, SharePlan
+from billing.share.tables import Share, ShareMonth, SharePlan
 
 
 async def page_shares(
@@ -95,11 +95,6 @@ async def stood_months(session: AsyncSession, months: Iterable[str]) -> dict[str
         )
         stood[row.month] = StoodMonth(tuple(pools), rule_named(plan.rule).by_payer)
     return stood
-
-
-async def corrected_notes(session: AsyncSession) -> set[str]:
-    """The credit notes that shares have taken into account."""
-    return set((await session.execute(select(ShareCorrection.credit_note_id))).scalars())
 
 
 async def manifests(session: AsyncSession) -> Sequence[TrainingManifest]:

@@ -19,7 +19,7 @@ from billing.ids import new_id
 from billing.periods import Month
 from billing.share.payout import Statement
 from billing.share.rules import PRO_RATA, rule_named
-from billing.share.tables import Share, ShareCorrection, ShareMonth, SharePlan
+from billing.share.tables import Share, ShareMonth, SharePlan
 
 _USD_MAX = Decimal(1_000_000)
 
@@ -63,16 +63,13 @@ async def all_plans(session: AsyncSession) -> Sequence[SharePlan]:
     return (await session.execute(select(SharePlan).order_by(col(SharePlan.id)))).scalars().all()
 
 
-async def save_month(
-    session: AsyncSession, month: ShareMonth, statements: Sequence[Statement], credit_note_ids: Sequence[str] = ()
-) -> bool:
+async def save_month(session: AsyncSession, month: ShareMonth, statements: Sequence[Statement]) -> bool:
     """Write a month's shares, once: returns False, and writes nothing, where they stand already. The caller commits."""
     values = month.model_dump()
     statement = insert(ShareMonth).values(values).on_conflict_do_nothing().returning(col(ShareMonth.month))
     if (await session.execute(statement)).scalar_one_or_none() is None:
         return False
     session.add_all([to_row_share(each) for each in statements])
-    session.add_all([ShareCorrection(credit_note_id=each, month=month.month) for each in credit_note_ids])
     await session.flush()
     return True
 

@@ -66,12 +66,3 @@ class Share(SQLModel, table=True):
     terms: dict[str, Any] = Field(
         default_factory=dict, sa_type=DOCUMENT, sa_column_kwargs={"server_default": text("'{}'")}
     )
-
-
-class ShareCorrection(SQLModel, table=True):
-    """A credit note that a month's shares took into account: each once, in the first month closed after it was issued."""
-
-    __tablename__ = "share_correction"
-
-    credit_note_id: str = Field(primary_key=True)
-    month: str = Field(index=True, foreign_key="share_month.month")

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from decimal import Decimal
-from fractions import Fraction
 
 import pytest
 
-from billing.accounts.store import get
-from billing.club.tables import Contribution
-from billing.club.tiers import DEFAULT_TIERS
-from billing.database import Session, Sessions
-from billing.invoice.draft import Payer, draft_invoice
+from billing.club.store import accept
+from billing.database import Sessions
+from billing.invoice.credit import Asked
+from billing.invoice.issue import credit
+from billing.invoice.read import invoices_of
 from billing.periods import Month
-from billing.rating.read import booked
-from billing.share.corrections import Credit
-from billing.share.month import compute_month
-from billing.share.pool import Billed
 from billing.share.read import page_shares, share_month, shares_of
-from billing.share.store import add_plan, all_plans, save_month
+from billing.share.store import add_plan, all_plans
 from tests.billing.months import (
     ACTOR,
     CLOSING_NOVEMBER,
@@ -146,53 +140,61 @@ async def test_a_withdrawn_dataset_weighs_in_no_later_month_and_earlier_statemen
     october = (await close(sessions)).shares
     assert {share.account_id: share.amount for share in october} == {stays: Decimal("0.10"), leaves: Decimal("0.20")}
     async with sessions.begin() as session:
-        session.add(withdrawal(leaves, gift, 2_000))
+        await accept(session, leaves, {"withdraws": gift, "accepted_at": MID_NOVEMBER}, 12, ACTOR, MID_NOVEMBER)
     november = (await close(sessions, NOVEMBER, CLOSING_NOVEMBER)).shares
     assert {share.account_id: share.amount for share in november} == {stays: Decimal("0.30")}
     async with sessions() as session:
         assert await shares_of(session, "2026-10") == october
 
 
-def withdrawal(account_id: str, contribution_id: str, tokens: int) -> Contribution:
-    return Contribution(
-        id="con_withdrawal",
-        account_id=account_id,
-        dataset="law",
-        words=0,
-        tokens=-tokens,
-        quality=Decimal(1),
-        accepted_at=MID_NOVEMBER,
-        withdraws=contribution_id,
-        created_at=MID_NOVEMBER,
-    )
+async def test_a_corrected_contribution_weighs_by_its_new_counts_from_its_own_month_on(sessions: Sessions) -> None:
+    payer, one, other = await account(sessions), await account(sessions), await account(sessions)
+    await contribute(sessions, one, 1_000)
+    gift = await contribute(sessions, other, 1_000)
+    await plan(sessions, "0.20")
+    await book(sessions, call(payer, ONE_DOLLAR_FIFTY), call(payer, ONE_DOLLAR_FIFTY, at=MID_NOVEMBER))
+    assert [share.amount for share in (await close(sessions)).shares] == [Decimal("0.15")] * 2
+    async with sessions.begin() as session:
+        values = {"corrects": gift, "tokens": 4_000, "quality": "0.5", "accepted_at": MID_NOVEMBER}
+        await accept(session, other, values, 12, ACTOR, MID_NOVEMBER)
+    november = (await close(sessions, NOVEMBER, CLOSING_NOVEMBER)).shares
+    assert {share.account_id: share.amount for share in november} == {one: Decimal("0.10"), other: Decimal("0.20")}
 
 
-async def test_a_credit_note_takes_back_next_month_what_the_invoice_had_put_up_and_only_once(
-    sessions: Sessions,
+@pytest.mark.parametrize("planned", [True, False])
+async def test_a_credit_note_takes_back_next_month_what_its_invoice_had_put_up_and_only_once(
+    sessions: Sessions, planned: bool
 ) -> None:
     payer, first, late = await account(sessions), await account(sessions), await account(sessions)
-    await contribute(sessions, first, 1_000)
-    await contribute(sessions, late, 9_000, accepted_at=MID_NOVEMBER)
+    gift = await contribute(sessions, first, 1_000)
     await plan(sessions, "0.20")
-    calls = [call(payer, ONE_DOLLAR_FIFTY, at=at) for at in (MID_OCTOBER, MID_NOVEMBER, MID_DECEMBER)]
-    await book(sessions, *calls)
+    await book(sessions, *(call(payer, ONE_DOLLAR_FIFTY, at=at) for at in (MID_OCTOBER, MID_NOVEMBER, MID_DECEMBER)))
     october = (await close(sessions)).shares
-    credit = Credit("cre_1", payer, "2026-10", "solar-pro4", Fraction("0.50"))
-    for month, amounts in (
-        (NOVEMBER, {first: "-0.07", late: "0.27"}),
-        (Month(2026, 12), {first: "0.03", late: "0.27"}),
-    ):
-        async with sessions.begin() as session:
-            issued = [each async for each in billed_of(session, month, payer)]
-            shared = await compute_month(session, month, issued, DEFAULT_TIERS, MID_DECEMBER, [credit])
-            assert await save_month(session, shared.month, shared.statements, shared.credit_note_ids)
-        assert {s.account_id: s.amount for s in shared.statements} == {k: Decimal(v) for k, v in amounts.items()}
+    assert {share.account_id: share.amount for share in october} == {first: Decimal("0.30")}
+    async with sessions.begin() as session:
+        # The partner leaves, another comes, and the payer gets a third of its money back.
+        await accept(session, first, {"withdraws": gift, "accepted_at": MID_NOVEMBER}, 12, ACTOR, MID_NOVEMBER)
+        (issued,) = await invoices_of(session, "2026-10")
+        asked = [Asked(line.position, Decimal("0.50")) for line in issued.lines if line.kind == "output"]
+        await credit(session, issued.invoice.id, "a complaint", asked, ACTOR, MID_NOVEMBER)
+    await contribute(sessions, late, 9_000, accepted_at=MID_NOVEMBER)
+    await plan(sessions, "0.20" if planned else "0", effective_month="2026-11", at=MID_NOVEMBER)
+    november = {share.account_id: share for share in (await close(sessions, NOVEMBER, CLOSING_NOVEMBER)).shares}
+    assert november[first].amount == november[first].carried_over == Decimal("-0.10")
+    assert november[first].steps == [
+        {
+            "kind": "correction",
+            "month": "2026-10",
+            "payer": 1,
+            "model": "solar-pro4",
+            "exact_amount": "-0.10",
+            "exact_fraction": "-1/10",
+        }
+    ]
+    assert november[late].amount == (Decimal("0.30") if planned else Decimal(0))
+    december = (await close(sessions, Month(2026, 12), MID_DECEMBER + timedelta(days=30))).shares
+    assert {s.account_id: (s.amount, s.carried_in) for s in december if s.account_id == first} == {
+        first: (Decimal(0), Decimal("-0.10"))
+    }
     async with sessions() as session:
         assert await shares_of(session, "2026-10") == october
-
-
-async def billed_of(session: Session, month: Month, payer: str) -> AsyncIterator[Billed]:
-    groups, ledger_usd = await booked(session, payer, str(month))
-    draft = draft_invoice(Payer(payer), str(month), groups, ledger_usd, None)
-    assert draft is not None
-    yield Billed(await get(session, payer), draft.lines)
