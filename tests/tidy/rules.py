@@ -57,7 +57,8 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
         "billing/stripe_client.py",
     ),
     "tenacity": ("gateway/upstream/*", "gateway/sandbox/*", "gateway/cli*", "sdk/*", "billing/stripe_client.py"),
-    "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/drain.py", "gateway/app.py"),
+    "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/replay/*", "gateway/drain.py", "gateway/app.py"),
+    "cryptography": ("gateway/replay/seal.py",),
     "stripe": ("billing/stripe_client.py",),
     "prometheus_client": ("gateway/metrics.py", "gateway/edge/health.py"),
     **dict.fromkeys(
