@@ -60,6 +60,8 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
     "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/replay/*", "gateway/drain.py", "gateway/app.py"),
     "cryptography": ("gateway/replay/seal.py",),
     "stripe": ("billing/stripe_client.py",),
+    "typst": ("billing/exports/pdf.py",),
+    "openpyxl": ("billing/exports/hometax.py",),
     "prometheus_client": ("gateway/metrics.py", "gateway/edge/health.py"),
     **dict.fromkeys(
         ("sqlmodel", "sqlalchemy"),
