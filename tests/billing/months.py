@@ -65,6 +65,7 @@ def call(
         estimated_reason=None,
         streamed=False,
         attempts=1,
+        zone=zone,
     )
     return Settled(record, grants)
 
