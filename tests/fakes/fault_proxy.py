@@ -17,6 +17,7 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 _READ_BYTES = 65536
+_REMEMBERED_BYTES = 8192
 _STOP_S = 10
 _NO_LINGER = struct.pack("ii", 1, 0)
 Kind = Literal["cut", "reset", "stall"]
@@ -53,6 +54,8 @@ class FaultProxy:
         self._serving: set[asyncio.Task[None]] = set()
         self.done: Counter[str] = Counter()
         """Faults that came to pass, by kind and way."""
+        self.spoiled: list[bytes] = []
+        """What was last sent up on each connection that ended by a fault."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -86,16 +89,19 @@ class FaultProxy:
         except OSError:
             writer.close()
             return
+        sent_up, ignored = bytearray(), bytearray()
+        up, down = (fault if fault is not None and fault.way == way else None for way in ("up", "down"))
         pumps = [
-            asyncio.ensure_future(self._pump(reader, up_writer, fault if fault and fault.way == "up" else None)),
-            asyncio.ensure_future(self._pump(up_reader, writer, fault if fault and fault.way == "down" else None)),
+            asyncio.ensure_future(self._pump(reader, up_writer, up, sent_up)),
+            asyncio.ensure_future(self._pump(up_reader, writer, down, ignored)),
         ]
         try:
             done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_EXCEPTION)
-            spoiled = any(isinstance(pump.exception(), _Spoiled) for pump in done)
-            if spoiled and fault is not None and fault.kind == "reset":
-                for end in (writer, up_writer):
-                    _reset(end)
+            if fault is not None and any(isinstance(pump.exception(), _Spoiled) for pump in done):
+                self.spoiled.append(bytes(sent_up))
+                if fault.kind == "reset":
+                    for end in (writer, up_writer):
+                        _reset(end)
         finally:
             for pump in pumps:
                 pump.cancel()
@@ -103,9 +109,13 @@ class FaultProxy:
             writer.close()
             up_writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None) -> None:
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, fault: Fault | None, last: bytearray
+    ) -> None:
         passed_bytes = 0
         while data := await reader.read(_READ_BYTES):
+            last += data
+            del last[:-_REMEMBERED_BYTES]
             if fault is not None and passed_bytes + len(data) > fault.after_bytes:
                 writer.write(data[: fault.after_bytes - passed_bytes])
                 await writer.drain()
