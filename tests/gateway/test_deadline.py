@@ -49,12 +49,10 @@ async def test_a_cancellation_from_elsewhere_is_not_taken_for_a_deadline() -> No
 
 
 async def test_a_deadline_that_passes_while_a_call_ends_cancels_nothing_that_comes_after() -> None:
-    deadlines, loop = Deadlines(0.01), asyncio.get_running_loop()
+    deadlines = Deadlines(0.01)
     task = deadlines.begin()
-    late_s = loop.time() + 0.05
     with pytest.raises(asyncio.CancelledError):
-        while loop.time() < late_s:
-            await asyncio.sleep(0.001)
+        await asyncio.sleep(30)
     assert deadlines.end(task)
     assert not deadlines.end(task)
     assert not task.cancelling()
