@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from billing.accounts.tables import Account
+from billing.club.standing import token_steps
 from billing.club.store import contributions_of, grants_of
 from billing.club.tiers import Tier, tier_changes
 from billing.database import Session
@@ -72,16 +73,21 @@ def _sum(totals: Iterable[RunningTotal]) -> RunningTotal:
 
 async def load_terms(session: Session, account: Account, now: datetime) -> Terms:
     """The terms of an account that was read in this transaction."""
-    accepted = [(row.accepted_at, row.tokens) for row in await contributions_of(session, account.id)]
+    accepted = token_steps(await contributions_of(session, account.id))
     usd_per_unit = await usd_per_unit_of(session, account.currency, account.timezone, now)
     return Terms(account, tier_changes(accepted), usd_per_unit)
 
 
-async def usd_per_unit_of(session: Session, currency: str, zone: str, now: datetime) -> Decimal | None:
-    """USD for one unit of a currency, at the rate for this month's caps (that of its first day); None where no rate is known."""
+async def units_per_usd_of(session: Session, currency: str, zone: str, now: datetime) -> Decimal | None:
+    """How much of a currency one USD is worth, at the rate for this month's caps (that of its first day); None where none is known."""
     if currency == "USD":
         return Decimal(1)
-    rate = await newest_rate(session, f"USD/{currency}", Month.of(now, zone).first_day())
+    return await newest_rate(session, f"USD/{currency}", Month.of(now, zone).first_day())
+
+
+async def usd_per_unit_of(session: Session, currency: str, zone: str, now: datetime) -> Decimal | None:
+    """The same the other way round: USD for one unit of a currency."""
+    rate = await units_per_usd_of(session, currency, zone, now)
     return None if rate is None else 1 / rate
 
 
@@ -94,7 +100,7 @@ async def load_counters(session: Session, account_id: str) -> Counters | None:
     grants = await grants_of(session, account_id)
     used = await grant_use(session, [grant.id for grant in grants])
     left = tuple(
-        GrantLeft(g.id, g.from_at.astimezone(UTC), g.until_at.astimezone(UTC), max(0, g.tokens - used.get(g.id, 0)))
+        GrantLeft(g.id, g.from_at.astimezone(UTC), g.ends_at.astimezone(UTC), max(0, g.tokens - used.get(g.id, 0)))
         for g in grants
     )
     return Counters(account.epoch, await totals_of(session, account_id), left)

@@ -1,22 +1,26 @@
 """A usage record: what the gateway appends to the stream when a call is settled, and what the drain reads.
 
-The record carries its own prices, discount and grant split, so that pricing it needs nothing else and can never come out
-differently. Units: instants in Unix nanoseconds (gateway clock), prices as decimal strings (USD per million tokens, or per page).
+The record carries its own prices and discount (its grant split stands beside it), so that pricing it needs nothing else and can never
+come out differently. Units: instants in Unix nanoseconds (gateway clock), prices as decimal strings (USD per million tokens, or per page).
 Errors: `msgspec.ValidationError` for bytes that are no record.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 
+from billing.periods import zone_of
 from billing.prices import ModelPrice, Price
 from billing.usage import Usage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+ORPHANED = "worker lost"
+"""How the reason of an estimate begins that was booked because the call's worker died. A later settlement of the call replaces it."""
 
 
 class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -39,14 +43,32 @@ class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
     estimated_reason: str | None
     streamed: bool
     attempts: int
+    # Since migration 0002. Records without these fields still decode: they absorbed nothing and know no buy price.
+    absorbed: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    """What upstream served beyond the charged `usage`: ours to pay, never the caller's."""
+    absorbed_reason: str | None = None
+    buy_prices: tuple[str, str, str, str, str] | None = None
+    """Upstream's own prices at that time, in the order of `prices`; None where the rate card does not say."""
+    zone: str = "UTC"
+    """The account's zone, in which `billing_month` was found."""
 
     @property
     def uuid(self) -> UUID:
         return UUID(hex=self.call_id)
 
     @property
+    def is_orphan(self) -> bool:
+        """Is this the estimate of a call whose worker died, which a settlement of the same call replaces?"""
+        return self.estimated_reason is not None and self.estimated_reason.startswith(ORPHANED)
+
+    @property
     def accepted_at(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self.accepted_ns // 1000)
+
+    @property
+    def day(self) -> date:
+        """The day of the call in the account's zone."""
+        return self.accepted_at.astimezone(zone_of(self.zone)).date()
 
 
 _encoder = msgspec.json.Encoder()

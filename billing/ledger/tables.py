@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -11,15 +11,17 @@ from sqlmodel import Field, SQLModel
 
 from billing.database import INSTANT, MONEY
 
+_ZERO = {"server_default": "0"}
+
 
 class LedgerEntry(SQLModel, table=True):
-    """One metered call, priced. Costs are exact USD; counts as in `billing.usage`."""
+    """One metered call, priced, or the reversal of one (negative counts and costs). Costs are exact USD; counts as in `billing.usage`."""
 
     __tablename__ = "ledger_entry"
     __table_args__ = (
-        Index("ledger_entry_by_account", "account_id", "accepted_at"),
-        Index("ledger_entry_by_instant", "accepted_at"),
-        Index("ledger_entry_by_booking", "booked_month", "account_id"),
+        # An account's month in the order of its proof, for statements and exports; a rate card's gap (BRIN: entries come in time).
+        Index("ledger_entry_by_booking", "account_id", "booked_month", "entry_id"),
+        Index("ledger_entry_by_instant", "accepted_at", postgresql_using="brin"),
         {"postgresql_partition_by": "LIST (partition_month)"},
     )
 
@@ -27,9 +29,14 @@ class LedgerEntry(SQLModel, table=True):
     entry_id: UUID = Field(primary_key=True)
     call_id: UUID
     kind: str = Field(description="call, or reversal of one")
+    reverses: UUID | None = Field(
+        default=None, description="the entry that a reversal undoes; it has the same partition"
+    )
     account_id: str
     key_id: str
     accepted_at: datetime = Field(sa_type=INSTANT)
+    day: date = Field(description="day of the call in the account's zone")
+    zone: str = Field(description="the account's zone when the call was accepted")
     billing_month: str = Field(description="month of the call in the account's zone")
     booked_month: str = Field(description="month whose invoice carries it: later than billing_month if that was closed")
     endpoint: str
@@ -54,6 +61,20 @@ class LedgerEntry(SQLModel, table=True):
     granted_output_tokens: int
     list_cost: Decimal = Field(sa_type=MONEY)
     cost: Decimal = Field(sa_type=MONEY)
+    absorbed_input_tokens: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_cached_input_tokens: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_output_tokens: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_standard_pages: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_enhanced_pages: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_reason: str | None = Field(default=None, description="why upstream served more than was charged")
+    buy_cost: Decimal | None = Field(
+        default=None,
+        sa_type=MONEY,
+        description="what upstream takes for the charged counts; null: the card does not say",
+    )
+    absorbed_buy_cost: Decimal | None = Field(
+        default=None, sa_type=MONEY, description="what upstream takes for the absorbed counts"
+    )
     estimated_reason: str | None = None
     streamed: bool
     attempts: int
@@ -61,7 +82,7 @@ class LedgerEntry(SQLModel, table=True):
 
 
 class LedgerGrantUse(SQLModel, table=True):
-    """How many tokens an entry took from one grant. Decided once, at settlement."""
+    """How many tokens an entry took from one grant (a reversal: gives back, negative). Decided once, at settlement."""
 
     __tablename__ = "ledger_grant_use"
 
@@ -80,6 +101,67 @@ class LedgerTotal(SQLModel, table=True):
     key_id: str = Field(primary_key=True)
     entries: int = Field(sa_type=BigInteger)
     cost: Decimal = Field(sa_type=MONEY)
+
+
+class _Measures(SQLModel):
+    """What a rollup holds of a group of entries: `statements.MEASURES`."""
+
+    calls: int = Field(sa_type=BigInteger)
+    estimated_calls: int = Field(sa_type=BigInteger)
+    calls_without_buy_price: int = Field(sa_type=BigInteger)
+    input_tokens: int = Field(sa_type=BigInteger)
+    cached_input_tokens: int = Field(sa_type=BigInteger)
+    output_tokens: int = Field(sa_type=BigInteger)
+    standard_pages: int = Field(sa_type=BigInteger)
+    enhanced_pages: int = Field(sa_type=BigInteger)
+    granted_input_tokens: int = Field(sa_type=BigInteger)
+    granted_cached_input_tokens: int = Field(sa_type=BigInteger)
+    granted_output_tokens: int = Field(sa_type=BigInteger)
+    absorbed_input_tokens: int = Field(sa_type=BigInteger)
+    absorbed_cached_input_tokens: int = Field(sa_type=BigInteger)
+    absorbed_output_tokens: int = Field(sa_type=BigInteger)
+    absorbed_standard_pages: int = Field(sa_type=BigInteger)
+    absorbed_enhanced_pages: int = Field(sa_type=BigInteger)
+    list_cost: Decimal = Field(sa_type=MONEY)
+    cost: Decimal = Field(sa_type=MONEY)
+    buy_cost: Decimal = Field(sa_type=MONEY)
+    absorbed_buy_cost: Decimal = Field(sa_type=MONEY)
+
+
+class LedgerDay(_Measures, table=True):
+    """The daily rollup: an account's days in its own zone, by key, model, price and discount. Bills and usage are read from it."""
+
+    __tablename__ = "ledger_day"
+    __table_args__ = (
+        Index("ledger_day_by_booking", "booked_month", "account_id"),
+        Index("ledger_day_by_day", "day"),
+        {"postgresql_with": {"fillfactor": 70}},  # room on the page for the next version of a row that grows all day
+    )
+
+    account_id: str = Field(primary_key=True)
+    day: date = Field(primary_key=True)
+    booked_month: str = Field(primary_key=True)
+    billing_month: str = Field(primary_key=True)
+    zone: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    model: str = Field(primary_key=True)
+    card_id: str = Field(primary_key=True)
+    discount: Decimal = Field(primary_key=True, sa_type=MONEY)
+    input_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+    cached_input_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+    output_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+    standard_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+    enhanced_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+
+
+class LedgerSlot(_Measures, table=True):
+    """The rollup of the whole house by the quarter of an hour and model, from which the days of every zone can be put together."""
+
+    __tablename__ = "ledger_slot"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 70}},)
+
+    slot: datetime = Field(primary_key=True, sa_type=INSTANT, description="begin of the quarter of an hour")
+    model: str = Field(primary_key=True)
 
 
 class ClosedMonth(SQLModel, table=True):

@@ -3,7 +3,7 @@
 Units: net revenue is exact USD, before rounding and before any conversion: for a KRW invoice the exact USD beside its lines,
 so that no exchange rate moves the share. Net means without tax, after discount and grants. Pure: takes rows, returns values.
 Conventions: a contribution is in force if it was accepted before the month's end in its account's zone and no linked entry
-accepted by then withdraws it; a linked entry with tokens of its own (a correction) counts itself. A manifest may name a model
+accepted by then undoes it; a correction counts itself. A manifest may name a model
 or a snapshot of it; the newest that names either holds for the model.
 """
 
@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from billing.accounts.tables import Account
+from billing.club.standing import token_steps
 from billing.club.tables import Contribution, TrainingManifest
 from billing.club.tiers import Tier, tier_changes
 from billing.money import ZERO, add, multiply
@@ -57,8 +58,8 @@ def in_force(
 ) -> list[Contribution]:
     """The contributions that count at a month's end."""
     accepted = [row for row in contributions if row.accepted_at < _end(accounts, row, month)]
-    withdrawn = {row.withdraws for row in accepted if row.withdraws is not None}
-    return [row for row in accepted if row.id not in withdrawn and row.tokens > 0]
+    undone = {row.undoes for row in accepted if row.undoes is not None}
+    return [row for row in accepted if row.id not in undone and row.tokens > 0]
 
 
 def highest_discount(
@@ -69,11 +70,7 @@ def highest_discount(
     for row in contributions:
         if row.accepted_at < _end(accounts, row, month):
             accepted[row.account_id].append(row)
-    reached = [
-        tier.discount
-        for rows in accepted.values()
-        for _, tier in tier_changes(((row.accepted_at, row.tokens) for row in rows), tiers)
-    ]
+    reached = [tier.discount for rows in accepted.values() for _, tier in tier_changes(token_steps(rows), tiers)]
     return max(reached, default=ZERO)
 
 

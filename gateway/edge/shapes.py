@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from billing.accounts.tables import Account
 from billing.club.tables import Contribution, TokenGrant
-from billing.ledger.read import UsageSum
+from billing.ledger.usage import UsageSum
 from billing.money import to_wire_decimal
 from billing.rate_cards import RateCardRow
 from gateway.edge.wire import to_wire_instant
