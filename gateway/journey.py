@@ -22,8 +22,7 @@ from billing.money import to_wire_decimal
 from billing.prices import Price
 from gateway.admission.admit import Admission, StaleCaller, StalePrices, affordable_output_tokens
 from gateway.call import Caller, Hold, Outcome, Settlement
-from gateway.clock import Clock, from_ns
-from gateway.deadline import Deadlines
+from gateway.clock import Clock, Deadlines, from_ns
 from gateway.errors import (
     GatewayError,
     KeyNotAllowed,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from gateway.deadline import Deadlines
+from gateway.clock import Deadlines
 
 
 async def carried(deadlines: Deadlines, seconds: float) -> str:
