@@ -19,7 +19,9 @@ _TIMEOUT_S = 15.0
 _KEYED_S = 30.0
 _AGAIN_S = 0.3
 _BREATH_S = 0.1
-_GIVEN_UP = ("idempotency_replay_gone", "idempotency_mismatch")
+_FINAL = ("idempotency_replay_gone", "idempotency_mismatch")
+_BROKEN = ("interrupted", "upstream_interrupted")
+"""As a replay these are final: upstream broke the answer off, and it will be the same each time."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ class Client:
         deadline = time.monotonic() + _KEYED_S
         while time.monotonic() < deadline:
             await self._once(http, told, {"idempotency-key": told.plan.label})
-            if told.whole or told.code in _GIVEN_UP:
+            if told.whole or told.code in _FINAL or (told.replayed and told.code in _BROKEN):
                 return
             await asyncio.sleep(_AGAIN_S)
 
@@ -124,9 +126,9 @@ class Client:
         try:
             async with http.stream("POST", "/chat/completions", json=told.plan.body(), headers=headers) as answer:
                 told.status = answer.status_code
+                told.replayed = "x-solar-replayed" in answer.headers
                 if answer.status_code == httpx.codes.OK:
                     told.call_id = answer.headers["x-request-id"]
-                    told.replayed = "x-solar-replayed" in answer.headers
                 async for piece in answer.aiter_bytes():
                     body += piece
                     if leaves_after is not None and len(body) >= leaves_after:
