@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 from litestar import Litestar, get
 from litestar.datastructures import State
+from litestar.params import FromQuery
 from litestar.response import Stream
 
 from solar_sdk import AsyncSolar, BudgetExceededError, SolarError
@@ -35,7 +36,7 @@ async def pieces(client: AsyncSolar, question: str) -> AsyncIterator[str]:
 
 
 @get("/ask")
-async def ask(question: str, state: State) -> Stream:
+async def ask(question: FromQuery[str], state: State) -> Stream:
     return Stream(pieces(state.solar, question), media_type="text/plain; charset=utf-8")
 
 
