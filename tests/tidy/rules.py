@@ -57,7 +57,8 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
         "billing/stripe_client.py",
     ),
     "tenacity": ("gateway/upstream/*", "gateway/sandbox/*", "gateway/cli*", "sdk/*", "billing/stripe_client.py"),
-    "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/drain.py", "gateway/app.py"),
+    "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/replay/*", "gateway/drain.py", "gateway/app.py"),
+    "cryptography": ("gateway/replay/seal.py",),
     "stripe": ("billing/stripe_client.py",),
     "typst": ("billing/exports/pdf.py",),
     "openpyxl": ("billing/exports/hometax.py",),
@@ -70,6 +71,8 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
             "*/read.py",
             "*/rate_cards.py",
             "billing/fx.py",
+            "billing/ledger/rollups.py",
+            "billing/ledger/usage.py",
             "gateway/keys/lifecycle.py",
             "gateway/drain.py",  # tells a database that is away from a record that it refuses
             "*_store.py",
