@@ -51,14 +51,14 @@ def test_the_wheel_alone_in_a_new_environment_talks_to_the_gateway(
     wheel: Path, gateway: Gateway, tmp_path: Path
 ) -> None:
     venv.create(tmp_path / "env", with_pip=True)
-    python = tmp_path / "env" / "bin" / "python"
+    python = str(tmp_path / "env" / "bin" / "python")
     requirements = tmp_path / "requirements.txt"
     requirements.write_text(
         locked("httpx", "httpcore", "h11", "anyio", "idna", "certifi", "tenacity", "typing-extensions")
     )
     install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--only-binary", ":all:"]
-    subprocess.run([*install, "--require-hashes", "-r", requirements], check=True, timeout=120)
-    subprocess.run([*install, "--no-deps", wheel], check=True, timeout=120)
+    subprocess.run([*install, "--require-hashes", "-r", str(requirements)], check=True, timeout=120)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True, timeout=120)
     subprocess.run([python, "-m", "pip", "check"], check=True, timeout=60)
     secret = gateway.new_key()
     environment = {"SOLAR_API_KEY": secret, "SOLAR_BASE_URL": gateway.url, "PATH": "/usr/bin:/bin"}
@@ -67,7 +67,7 @@ def test_the_wheel_alone_in_a_new_environment_talks_to_the_gateway(
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "all of it\n"
-    command = [tmp_path / "env" / "bin" / "solar", "account"]
+    command = [str(tmp_path / "env" / "bin" / "solar"), "account"]
     told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert "month to date" in told.stdout
     assert secret not in done.stderr + told.stdout + told.stderr
