@@ -10,9 +10,11 @@ Owns: the way from a Python call to the gateway and back: deadlines, retries, st
 Never: decides a price, keeps a prompt, shows a key, or imports anything of the gateway.
 """
 
+from .answers.completions import ChatCompletion, ChatCompletionChunk
+from .answers.replies import Document, Embeddings, Parsed, RawAnswer, Reply, ResponseReply, ToolCall, Usage
+from .answers.views import Account, Invoice, InvoiceLine, Limits, Model, MonthToDate, Page, Share, UsageReport, UsageRow
 from .async_client import AsyncSolar
 from .client import Solar
-from .completions import ChatCompletion, ChatCompletionChunk
 from .core.observing import CallFacts, Observer
 from .core.operations import CallOptions, ChatOptions
 from .default import achat, chat, configure
@@ -37,9 +39,7 @@ from .errors import (
 )
 from .metering import Meter, Sums, meter
 from .namespaces import AsyncCompletionStream, CompletionStream
-from .replies import Document, Embeddings, Parsed, RawAnswer, Reply, ResponseReply, ToolCall, Usage
-from .streams import AsyncStream, Stream
-from .views import Account, Invoice, InvoiceLine, Limits, Model, MonthToDate, Page, Share, UsageReport, UsageRow
+from .network.streams import AsyncStream, Stream
 
 __all__ = [
     "Account",

@@ -14,6 +14,8 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 
 import httpx
 
+from .answers.replies import Document, Embeddings, Parsed, RawAnswer
+from .answers.views import Account, Invoice, Model, Page, Share, UsageReport
 from .core import operations
 from .core.observing import Observer
 from .core.operations import CallOptions, ChatOptions, UsageGroup
@@ -21,10 +23,8 @@ from .core.settings import Settings
 from .core.uploads import read_document, to_wire_data_uri, to_wire_form
 from .errors import ConfigurationError
 from .namespaces import Chat, Responses
-from .replies import Document, Embeddings, Parsed, RawAnswer
-from .sending import Sending
-from .transport import DeadlineTransport
-from .views import Account, Invoice, Model, Page, Share, UsageReport
+from .network.sending import Sending
+from .network.transport import DeadlineTransport
 
 _T = TypeVar("_T")
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .answers.replies import Reply
 from .client import Solar
 from .core.operations import DEFAULT_CHAT_MODEL, ChatOptions
 from .errors import ConfigurationError, SolarError
-from .replies import Reply
 
 _INTERRUPTED = 130
 

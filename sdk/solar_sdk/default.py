@@ -11,12 +11,12 @@ import threading
 from collections.abc import AsyncGenerator, Sequence
 from typing import Literal, TypedDict, Unpack, overload
 
+from .answers.replies import Reply
 from .async_client import AsyncSolar
 from .client import Solar
 from .core.observing import Observer
 from .core.operations import ChatOptions
-from .replies import Reply
-from .streams import AsyncStream, Stream
+from .network.streams import AsyncStream, Stream
 
 
 class ClientOptions(TypedDict, total=False):

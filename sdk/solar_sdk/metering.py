@@ -20,8 +20,8 @@ from functools import wraps
 from types import MappingProxyType
 from typing import ParamSpec, TypeVar
 
+from .answers.replies import Usage
 from .errors import MeterBudgetError
-from .replies import Usage
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar, Unpack, overload
 
-from .completions import ChatCompletion, ChatCompletionChunk, from_wire_chunk
+from .answers.completions import ChatCompletion, ChatCompletionChunk, from_wire_chunk
+from .answers.replies import Reply, ResponseReply
 from .core import operations
 from .core.operations import DEFAULT_CHAT_MODEL, CallOptions, ChatOptions, Operation
-from .replies import Reply, ResponseReply
-from .streams import AsyncStream, Stream
+from .network.streams import AsyncStream, Stream
 
 _T = TypeVar("_T")
 _Fields = Mapping[str, Any]

@@ -14,7 +14,7 @@ import pytest
 import solar_sdk
 from solar_sdk import AsyncSolar, Solar
 from solar_sdk.core.settings import ApiKey
-from solar_sdk.transport import environment_proxy
+from solar_sdk.network.transport import environment_proxy
 
 from .answers import TALE, completion
 from .conftest import KEY

@@ -15,9 +15,9 @@ from typing import Any, Generic, TypeVar, cast
 
 import httpx
 
+from ..answers.replies import RawAnswer
 from ..errors import ConfigurationError, MalformedAnswerError, SolarError, StreamInterruptedError, TransportError
 from ..metering import Tally
-from ..replies import RawAnswer
 from . import faults
 from .deadline import Deadline
 from .fold import Fold

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
 
-from ..completions import ChatCompletion
-from ..replies import Document, Embeddings, Parsed, Reply, ResponseReply, Usage
+from ..answers.completions import ChatCompletion
+from ..answers.replies import Document, Embeddings, Parsed, Reply, ResponseReply, Usage
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Generic, Literal, TypedDict, TypeVar
 
-from .. import completions, replies, views
+from ..answers import completions, replies, views
 from ..errors import InvalidRequestError
 from . import shapes
 from .fold import ChatFold, Fold, ResponseFold
@@ -220,7 +220,7 @@ def _asks(
 
 
 def unread(answer: Json, headers: Mapping[str, str]) -> replies.RawAnswer:
-    raise NotImplementedError("a raw answer is not read")
+    raise TypeError("a raw answer is handed over as it came")
 
 
 def _asked(**query: object) -> dict[str, str]:

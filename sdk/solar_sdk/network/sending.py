@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import httpx
 from tenacity import AsyncRetrying, Retrying
 
-from .core.call import Call
-from .core.operations import Operation
-from .core.settings import Settings
-from .errors import ConfigurationError, SolarError
+from ..core.call import Call
+from ..core.operations import Operation
+from ..core.settings import Settings
+from ..errors import ConfigurationError, SolarError
 from .exchange import AsyncExchange, Exchange
 from .streams import AsyncStream, Stream
 

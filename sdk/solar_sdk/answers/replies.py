@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
-from .core import wire
-from .core.wire import Json
+from ..core import wire
+from ..core.wire import Json
 
 _T = TypeVar("_T")
 

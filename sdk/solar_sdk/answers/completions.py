@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from .core import wire
-from .core.wire import Json
+from ..core import wire
+from ..core.wire import Json
 from .replies import from_wire_price
 
 

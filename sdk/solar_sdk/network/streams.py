@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from .core.call import Call
-from .core.wire import Json
-from .errors import SolarError, StreamInterruptedError, TransportError
+from ..core.call import Call
+from ..core.wire import Json
+from ..errors import SolarError, StreamInterruptedError, TransportError
 from .exchange import AsyncExchange, Exchange
 
 _T = TypeVar("_T")
