@@ -30,6 +30,13 @@ DRAIN_LAG_RECORDS = Gauge(
     "solar_drain_lag_records", "Usage records not yet in the ledger", multiprocess_mode="mostrecent"
 )
 SWEPT_HOLDS = Counter("solar_swept_holds_total", "Holds whose worker was gone, booked as estimated")
+JOURNAL_BYTES = Gauge(
+    "solar_journal_bytes", "Settlements on the local disk that Redis has not taken yet", multiprocess_mode="livesum"
+)
+JOURNAL_RECORDS = Gauge(
+    "solar_journal_records", "Settlements on the local disk that Redis has not taken yet", multiprocess_mode="livesum"
+)
+JOURNAL_FAULTS = Counter("solar_journal_faults_total", "Writes that the local disk refused, and torn ends found")
 
 
 class CallCounts:
