@@ -22,7 +22,8 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from billing.database import Sessions
 from billing.ids import instant_of
-from billing.ledger.journal import Settled, append
+from billing.ledger.entry import Settled
+from billing.ledger.journal import append
 from billing.ledger.read import RunningTotal, totals_of
 from billing.ledger.record import UsageRecord, from_wire_prices, from_wire_record
 from billing.money import add, nano_usd_up
@@ -210,6 +211,7 @@ def _checked(record: UsageRecord) -> UsageRecord:
     """A record of which every part can be read; raises what its parts raise."""
     instant_of(record.uuid), record.accepted_at, Month.parse(record.billing_month)
     from_wire_prices(record.prices), Usage(*record.usage), Decimal(record.discount)
+    from_wire_prices(record.buy_prices or record.prices), Usage(*record.absorbed)
     return record
 
 

@@ -1,7 +1,8 @@
 """The only writer of the ledger: appends settled calls, each once, with their running totals in the same transaction.
 
-Exactly-once: the entry's id is the call's; a record that is in the ledger already changes nothing. Closing a month and
-appending exclude each other by an advisory lock, so that no entry slips into a month that is closed.
+Exactly-once: the entry's id is the call's; a record that is in the ledger already changes nothing. The settlement of a call of
+which only an orphan's estimate is known replaces that by a linked reversal; an estimate that comes after it changes nothing.
+Closing a month and appending exclude each other by an advisory lock, so that no entry slips into a month that is closed.
 A month's partition is made when its first record comes. Errors: what SQLAlchemy raises.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -20,13 +20,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col, func, select
 
-from billing.ids import instant_of
-from billing.ledger.record import UsageRecord, from_wire_prices
+from billing.ledger.entry import Grants, Settled, exact_id, partition_of, to_row_entry, to_row_reversal
+from billing.ledger.record import ORPHANED
 from billing.ledger.tables import ClosedMonth, LedgerGrantUse, LedgerTotal
 from billing.money import add
 from billing.periods import Month
-from billing.prices import cost, list_cost
-from billing.usage import Usage
 
 CLOSE_LOCK = 7_061_001
 """Advisory lock: shared by everyone who appends, exclusive for whoever closes a month."""
@@ -34,37 +32,66 @@ CLOSE_LOCK = 7_061_001
 _PARTITION_LOCK = 7_061_002
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """A record and how grants were spent on it: (grant id, kind, tokens), as decided at settlement."""
-
-    record: UsageRecord
-    grants: tuple[tuple[str, str, int], ...] = field(default=())
-
-    @property
-    def granted(self) -> Usage:
-        taken: dict[str, int] = defaultdict(int)
-        for _, kind, tokens in self.grants:
-            taken[kind] += tokens
-        return Usage(taken["input"], taken["cached_input"], taken["output"])
-
-
 async def append(session: AsyncSession, settled: Sequence[Settled], now: datetime) -> int:
-    """Append each call that is not there yet; returns how many were new. The caller commits."""
-    unique = {item.record.call_id: item for item in settled}
+    """Append each call that is not there yet, and settlements in place of estimates; returns how many records changed the ledger.
+
+    The caller commits.
+    """
+    unique: dict[str, Settled] = {}
+    for item in settled:
+        known = unique.get(item.record.call_id)
+        if known is None or (known.record.is_orphan and not item.record.is_orphan):
+            unique[item.record.call_id] = item
     await session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": CLOSE_LOCK})
     last_closed = (await session.execute(select(func.max(col(ClosedMonth.month))))).scalar_one_or_none()
     open_from = str(Month.parse(last_closed).next()) if last_closed else ""
-    rows = [_to_row_entry(item, open_from, now) for item in unique.values()]
-    await _have_partitions(session, {row["partition_month"] for row in rows})
+    # Always in one order: two drains that meet wait for one another instead of dead-locking (traps.md 34).
+    batch = [(to_row_entry(item, open_from, now), item) for item in sorted(unique.values(), key=_call_id)]
+    await _have_partitions(session, {row["partition_month"] for row, _ in batch})
+    new = await _insert(session, [row for row, _ in batch])
+    rows = [row for row, _ in batch if row["entry_id"] in new]
+    grants = [(row["entry_id"], item.grants) for row, item in batch if row["entry_id"] in new]
+    late = {row["call_id"]: (row, item) for row, item in batch if row["entry_id"] not in new}
+    replaced = await _replace_estimates(session, late, open_from, now)
+    await _add_totals(session, rows + [row for pair in replaced for row in pair])
+    await _add_grant_use(session, grants)
+    await _move_grant_use(session, [(reversal, late[reversal["call_id"]][1], exact) for reversal, exact in replaced])
+    return len(rows) + len(replaced)
+
+
+def _call_id(item: Settled) -> str:
+    return item.record.call_id
+
+
+async def _insert(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> set[UUID]:
+    """Insert what is not there yet; returns the ids of what is new."""
+    if not rows:
+        return set()
     # One statement with many parameter sets, so that it is compiled once: composing VALUES anew costs a millisecond a row.
     table = SQLModel.metadata.tables["ledger_entry"]
     statement = insert(table).on_conflict_do_nothing().returning(table.c.entry_id)
-    inserted = set((await session.execute(statement, rows)).scalars()) if rows else set()
-    if inserted:
-        await _add_totals(session, [row for row in rows if row["entry_id"] in inserted])
-        await _add_grant_use(session, (item for item in unique.values() if item.record.uuid in inserted))
-    return len(inserted)
+    return set((await session.execute(statement, rows)).scalars())
+
+
+async def _replace_estimates(
+    session: AsyncSession, late: dict[UUID, tuple[dict[str, Any], Settled]], open_from: str, now: datetime
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Settlements of calls whose estimate is in the ledger: its reversal and the exact entry, for each that is new."""
+    settlements = [call_id for call_id, (_, item) in late.items() if not item.record.is_orphan]
+    if not settlements:
+        return []
+    table = SQLModel.metadata.tables["ledger_entry"]
+    query = table.select().where(
+        table.c.partition_month.in_({partition_of(call_id) for call_id in settlements}),
+        table.c.entry_id.in_(settlements),
+        table.c.estimated_reason.startswith(ORPHANED),
+    )
+    pairs = []
+    for estimate in (await session.execute(query.order_by(table.c.entry_id))).mappings():
+        exact = {**late[estimate["call_id"]][0], "entry_id": exact_id(estimate["call_id"])}
+        pairs.append((to_row_reversal(dict(estimate), open_from, now), exact))
+    new = await _insert(session, [row for pair in pairs for row in pair])
+    return [(reversal, exact) for reversal, exact in pairs if reversal["entry_id"] in new]
 
 
 async def hold_appends(session: AsyncSession) -> None:
@@ -76,49 +103,6 @@ async def seal(session: AsyncSession, month: Month, now: datetime) -> None:
     """Book nothing more into a month, once the caller (who holds the appends) commits."""
     session.add(ClosedMonth(month=str(month), closed_at=now))
     await session.flush()
-
-
-def _to_row_entry(item: Settled, open_from: str, now: datetime) -> dict[str, Any]:
-    record, granted = item.record, item.granted
-    prices, usage, discount = from_wire_prices(record.prices), Usage(*record.usage), Decimal(record.discount)
-    made = instant_of(record.uuid)
-    return {
-        "partition_month": made.year * 100 + made.month,
-        "entry_id": record.uuid,
-        "call_id": record.uuid,
-        "kind": "call",
-        "account_id": record.account_id,
-        "key_id": record.key_id,
-        "accepted_at": record.accepted_at,
-        "billing_month": record.billing_month,
-        "booked_month": max(record.billing_month, open_from),
-        "endpoint": record.endpoint,
-        "model_asked": record.model_asked,
-        "model": record.model,
-        "model_answered": record.model_answered,
-        "card_id": record.card_id,
-        "input_price": prices.input,
-        "cached_input_price": prices.cached_input,
-        "output_price": prices.output,
-        "standard_price": prices.standard,
-        "enhanced_price": prices.enhanced,
-        "discount": discount,
-        "discount_reason": record.discount_reason,
-        "input_tokens": usage.input_tokens,
-        "cached_input_tokens": usage.cached_input_tokens,
-        "output_tokens": usage.output_tokens,
-        "standard_pages": usage.standard_pages,
-        "enhanced_pages": usage.enhanced_pages,
-        "granted_input_tokens": granted.input_tokens,
-        "granted_cached_input_tokens": granted.cached_input_tokens,
-        "granted_output_tokens": granted.output_tokens,
-        "list_cost": list_cost(usage, prices),
-        "cost": cost(usage, granted, prices, discount),
-        "estimated_reason": record.estimated_reason,
-        "streamed": record.streamed,
-        "attempts": record.attempts,
-        "recorded_at": now,
-    }
 
 
 async def _have_partitions(session: AsyncSession, months: set[int]) -> None:
@@ -151,11 +135,25 @@ async def _add_totals(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> 
         )
 
 
-async def _add_grant_use(session: AsyncSession, new: Iterable[Settled]) -> None:
+async def _add_grant_use(session: AsyncSession, new: Iterable[tuple[UUID, Grants]]) -> None:
     taken: dict[tuple[str, UUID], int] = defaultdict(int)
-    for item in new:
-        for grant_id, _, tokens in item.grants:
-            taken[grant_id, item.record.uuid] += tokens
+    for entry_id, grants in new:
+        for grant_id, _, tokens in grants:
+            taken[grant_id, entry_id] += tokens
     if taken:
         rows = [{"grant_id": grant, "entry_id": entry, "tokens": tokens} for (grant, entry), tokens in taken.items()]
-        await session.execute(insert(LedgerGrantUse).values(rows))
+        await session.execute(insert(LedgerGrantUse), rows)
+
+
+async def _move_grant_use(
+    session: AsyncSession, replaced: Sequence[tuple[dict[str, Any], Settled, dict[str, Any]]]
+) -> None:
+    """What an estimate took from grants goes back; what its settlement took is taken."""
+    if not replaced:
+        return
+    given_back = {reversal["reverses"]: reversal["entry_id"] for reversal, _, _ in replaced}
+    query = select(LedgerGrantUse).where(col(LedgerGrantUse.entry_id).in_(given_back))
+    for use in (await session.execute(query)).scalars().all():
+        session.add(LedgerGrantUse(grant_id=use.grant_id, entry_id=given_back[use.entry_id], tokens=-use.tokens))
+    await session.flush()
+    await _add_grant_use(session, [(exact["entry_id"], item.grants) for _, item, exact in replaced])

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, func, select
+from sqlmodel import case, col, func, select
 
 from billing.ledger.tables import ClosedMonth, LedgerEntry, LedgerGrantUse, LedgerTotal
 from billing.money import ZERO
@@ -45,14 +45,15 @@ _COUNTED = [f.name for f in fields(UsageSum) if f.name != "group"]
 
 
 def _sums() -> list[Any]:
-    # A reversal stands with negative counts; only calls count as calls.
+    # A reversal stands with negative counts, and takes its call back out of the count of calls.
+    calls = case((col(LedgerEntry.kind) == "reversal", -1), else_=1)
     return [
-        func.count().filter(col(LedgerEntry.kind) == "call"),
+        func.sum(calls),
         func.sum(LedgerEntry.input_tokens),
         func.sum(LedgerEntry.cached_input_tokens),
         func.sum(LedgerEntry.output_tokens),
         func.sum(LedgerEntry.standard_pages + LedgerEntry.enhanced_pages),
-        func.count().filter(col(LedgerEntry.estimated_reason).is_not(None), col(LedgerEntry.kind) == "call"),
+        func.sum(calls).filter(col(LedgerEntry.estimated_reason).is_not(None)),
         func.sum(LedgerEntry.list_cost),
         func.sum(LedgerEntry.cost),
     ]

@@ -1,7 +1,7 @@
 """A usage record: what the gateway appends to the stream when a call is settled, and what the drain reads.
 
-The record carries its own prices, discount and grant split, so that pricing it needs nothing else and can never come out
-differently. Units: instants in Unix nanoseconds (gateway clock), prices as decimal strings (USD per million tokens, or per page).
+The record carries its own prices and discount (its grant split stands beside it), so that pricing it needs nothing else and can never
+come out differently. Units: instants in Unix nanoseconds (gateway clock), prices as decimal strings (USD per million tokens, or per page).
 Errors: `msgspec.ValidationError` for bytes that are no record.
 """
 
@@ -17,6 +17,9 @@ from billing.prices import ModelPrice, Price
 from billing.usage import Usage
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+ORPHANED = "worker lost"
+"""How the reason of an estimate begins that was booked because the call's worker died. A later settlement of the call replaces it."""
 
 
 class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -39,10 +42,21 @@ class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
     estimated_reason: str | None
     streamed: bool
     attempts: int
+    # Since migration 0002. Records without these fields still decode: they absorbed nothing and know no buy price.
+    absorbed: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
+    """What upstream served beyond the charged `usage`: ours to pay, never the caller's."""
+    absorbed_reason: str | None = None
+    buy_prices: tuple[str, str, str, str, str] | None = None
+    """Upstream's own prices at that time, in the order of `prices`; None where the rate card does not say."""
 
     @property
     def uuid(self) -> UUID:
         return UUID(hex=self.call_id)
+
+    @property
+    def is_orphan(self) -> bool:
+        """Is this the estimate of a call whose worker died, which a settlement of the same call replaces?"""
+        return self.estimated_reason is not None and self.estimated_reason.startswith(ORPHANED)
 
     @property
     def accepted_at(self) -> datetime:

@@ -11,9 +11,11 @@ from sqlmodel import Field, SQLModel
 
 from billing.database import INSTANT, MONEY
 
+_ZERO = {"server_default": "0"}
+
 
 class LedgerEntry(SQLModel, table=True):
-    """One metered call, priced. Costs are exact USD; counts as in `billing.usage`."""
+    """One metered call, priced, or the reversal of one (negative counts and costs). Costs are exact USD; counts as in `billing.usage`."""
 
     __tablename__ = "ledger_entry"
     __table_args__ = (
@@ -27,6 +29,9 @@ class LedgerEntry(SQLModel, table=True):
     entry_id: UUID = Field(primary_key=True)
     call_id: UUID
     kind: str = Field(description="call, or reversal of one")
+    reverses: UUID | None = Field(
+        default=None, description="the entry that a reversal undoes; it has the same partition"
+    )
     account_id: str
     key_id: str
     accepted_at: datetime = Field(sa_type=INSTANT)
@@ -54,6 +59,20 @@ class LedgerEntry(SQLModel, table=True):
     granted_output_tokens: int
     list_cost: Decimal = Field(sa_type=MONEY)
     cost: Decimal = Field(sa_type=MONEY)
+    absorbed_input_tokens: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_cached_input_tokens: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_output_tokens: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_standard_pages: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_enhanced_pages: int = Field(default=0, sa_column_kwargs=_ZERO)
+    absorbed_reason: str | None = Field(default=None, description="why upstream served more than was charged")
+    buy_cost: Decimal | None = Field(
+        default=None,
+        sa_type=MONEY,
+        description="what upstream takes for the charged counts; null: the card does not say",
+    )
+    absorbed_buy_cost: Decimal | None = Field(
+        default=None, sa_type=MONEY, description="what upstream takes for the absorbed counts"
+    )
     estimated_reason: str | None = None
     streamed: bool
     attempts: int
@@ -61,7 +80,7 @@ class LedgerEntry(SQLModel, table=True):
 
 
 class LedgerGrantUse(SQLModel, table=True):
-    """How many tokens an entry took from one grant. Decided once, at settlement."""
+    """How many tokens an entry took from one grant (a reversal: gives back, negative). Decided once, at settlement."""
 
     __tablename__ = "ledger_grant_use"
 

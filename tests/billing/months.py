@@ -16,7 +16,8 @@ from billing.club import store as club
 from billing.database import Sessions
 from billing.fx import set_rate
 from billing.ids import uuid7
-from billing.ledger.journal import Settled, append
+from billing.ledger.entry import Settled
+from billing.ledger.journal import append
 from billing.ledger.record import UsageRecord
 from billing.periods import Month
 from billing.share.store import add_plan

@@ -59,6 +59,8 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
     "tenacity": ("gateway/upstream/*", "gateway/sandbox/*", "gateway/cli*", "sdk/*", "billing/stripe_client.py"),
     "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/drain.py", "gateway/app.py"),
     "stripe": ("billing/stripe_client.py",),
+    "typst": ("billing/exports/pdf.py",),
+    "openpyxl": ("billing/exports/hometax.py",),
     "prometheus_client": ("gateway/metrics.py", "gateway/edge/health.py"),
     **dict.fromkeys(
         ("sqlmodel", "sqlalchemy"),
