@@ -7,10 +7,11 @@ is missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from uuid import UUID
 
 import httpx
 from litestar import Litestar, Router
@@ -23,10 +24,14 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
+from billing.ledger.read import settled_calls
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker
+from gateway.admission.counters import LedgerSync
+from gateway.admission.offline import Shares
 from gateway.admission.pipe import Pipe
+from gateway.admission.standby import Standby
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
@@ -44,6 +49,7 @@ from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
 from gateway.settings import Settings, SettingsError
+from gateway.spool.journal import Journal
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
 
@@ -62,6 +68,7 @@ class House:
     redis: Redis
     ticker: Ticker
     admission: Admission
+    standby: Standby
     identify: Identify
     prices: PriceTable
     solar: Solar
@@ -90,10 +97,21 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     redis = _open_redis(settings)
     pipe = Pipe(
         settings.redis_url.get_secret_value(),
-        timeout_s=settings.redis_timeout_s,
+        timeout_s=settings.redis_circuit_ms / 1000,
         waiting_max=settings.redis_waiting_max,
     )
     ticker = Ticker(pipe, batch_max=settings.script_batch_max, stream_max=settings.usage_stream_max)
+    ledger = LedgerSync(ticker, partial(_read_counters, sessions), shards=settings.shards)
+    journal = Journal(settings.data_dir / "spool", max_bytes=settings.journal_max_bytes)
+    share_nano_usd = int(settings.offline_exposure_usd * 10**9) // settings.offline_workers_max
+    standby = Standby(
+        ticker,
+        journal,
+        Shares(share_nano_usd, scopes_max=settings.key_cache_max),
+        ledger,
+        partial(_settled_calls, sessions),
+        shards=settings.shards,
+    )
     house = House(
         settings=settings,
         clock=clock,
@@ -102,12 +120,14 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         ticker=ticker,
         admission=Admission(
             ticker,
-            partial(_read_counters, sessions),
+            ledger,
+            standby,
             shards=settings.shards,
             hold_s=settings.total_timeout_s + settings.settle_retry_s + _HOLD_MARGIN_S,
             settle_retry_s=settings.settle_retry_s,
             settled_memory_s=settings.settled_memory_s,
         ),
+        standby=standby,
         identify=Identify(
             reader_of_callers(sessions, clock), clock, entries_max=settings.key_cache_max, fresh_s=settings.key_cache_s
         ),
@@ -123,6 +143,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         house.call_log.flush()
         house.counts.flush()
         await ticker.close()
+        await journal.close()
         await redis.aclose()
         await engine.dispose()
 
@@ -203,6 +224,16 @@ async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None
         async with sessions() as session:
             return await load_counters(session, account_id)
     except (StorageError, OSError):
+        raise ServiceUnavailable from None
+
+
+async def _settled_calls(sessions: Sessions, call_ids: Sequence[str]) -> set[str]:
+    try:
+        async with sessions() as session:
+            return {
+                call_id.hex for call_id in await settled_calls(session, [UUID(hex=call_id) for call_id in call_ids])
+            }
+    except (StorageError, OSError, TimeoutError):
         raise ServiceUnavailable from None
 
 

@@ -114,3 +114,5 @@ class Settlement:
     cost_usd: Decimal = Decimal(0)
     charged_nano_usd: int = 0
     """What the counters of caps were moved by: the cost, rounded up."""
+    cost_is_known: bool = True
+    """Not while Redis is away: what grants pay is decided when it is told of the call."""

@@ -203,8 +203,9 @@ class Journey:
             return await self._long(trip, hold, answer, body, more)
         outcome = outcome_of_whole(hold.call, trip.door.endpoint.wire, body, answer.attempts)
         settlement = await self._settle(trip, hold, outcome)
-        cost = {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
-        await trip.door.start(200, {**answer.passed_headers, **trip.headers, **cost, "content-length": str(len(body))})
+        if settlement.cost_is_known:
+            trip.headers |= {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
+        await trip.door.start(200, {**answer.passed_headers, **trip.headers, "content-length": str(len(body))})
         await trip.door.end(body)
         return "whole"
 
@@ -252,7 +253,7 @@ class Journey:
             settlement = await asyncio.shield(
                 self._end_of_stream(trip, hold, tally, tally.outcome(why, answer.attempts))
             )
-        last_words = tally.last_words(settlement.cost_usd)
+        last_words = tally.last_words(settlement.cost_usd if settlement.cost_is_known else None)
         if tally.broke_off:
             await trip.door.write(last_words)
             raise UpstreamInterrupted

@@ -36,6 +36,12 @@ JOURNAL_BYTES = Gauge(
 JOURNAL_RECORDS = Gauge(
     "solar_journal_records", "Settlements on the local disk that Redis has not taken yet", multiprocess_mode="livesum"
 )
+REPLAYED_RECORDS = Counter("solar_replayed_records_total", "Settlements that went from the local disk to Redis")
+MONEY_AT_RISK_USD = Gauge(
+    "gateway_money_at_risk_usd",
+    "Money at risk now: settlements that only the local disk has, and calls let through while Redis is away",
+    multiprocess_mode="livesum",
+)
 JOURNAL_FAULTS = Counter("solar_journal_faults_total", "Writes that the local disk refused, and torn ends found")
 
 
@@ -102,6 +108,6 @@ def exposition(multiprocess_dir: str) -> bytes:
     return generate_latest(registry)
 
 
-def forget_process(pid: int) -> None:
+def forget_process(pid: int, multiprocess_dir: str) -> None:
     """Drop the live gauges of a process that ended."""
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    mark_process_dead(pid, multiprocess_dir)  # type: ignore[no-untyped-call]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -71,7 +72,24 @@ class Settings(BaseSettings):
     # ---- limits and budgets
     expected_output_tokens: int = Field(default=1024, ge=1, le=1_000_000)
     grant_months: int = Field(default=12, ge=1, le=120)
-    redis_timeout_s: float = Field(default=2.0, gt=0, le=30)
+    redis_timeout_s: float = Field(
+        default=2.0, gt=0, le=30, description="for everything but calls: the drain, the office"
+    )
+    redis_circuit_ms: int = Field(
+        default=250, ge=20, le=5000, description="a shard that does not answer a call within this is away"
+    )
+    offline_exposure_usd: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=1_000_000,
+        description="what an account may cost at most while Redis is away; 0: nothing",
+    )
+    offline_workers_max: int = Field(
+        default=16, ge=1, le=1024, description="how many workers share that exposure, over all machines"
+    )
+    journal_max_bytes: int = Field(
+        default=256 * MIB, ge=2 * MIB, le=64 * 1024 * MIB, description="what a worker keeps on its disk at most"
+    )
     redis_connections_max: int = Field(default=64, ge=4, le=1024)
     redis_waiting_max: int = Field(default=4096, ge=1, le=1_000_000, description="script calls under way at once")
     script_batch_max: int = Field(default=128, ge=1, le=4096)

@@ -23,6 +23,11 @@ ORPHANED = "worker lost"
 """How the reason of an estimate begins that was booked because the call's worker died. A later settlement of the call replaces it."""
 
 
+def is_orphans(estimated_reason: str | None) -> bool:
+    """Is this why the sweep, and not the call's own settlement, made an entry?"""
+    return estimated_reason is not None and estimated_reason.startswith(ORPHANED)
+
+
 class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
     """One settled call. The order of the fields is the wire format: append only."""
 
@@ -59,7 +64,7 @@ class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
     @property
     def is_orphan(self) -> bool:
         """Is this the estimate of a call whose worker died, which a settlement of the same call replaces?"""
-        return self.estimated_reason is not None and self.estimated_reason.startswith(ORPHANED)
+        return is_orphans(self.estimated_reason)
 
     @property
     def accepted_at(self) -> datetime:

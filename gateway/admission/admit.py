@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from billing.ledger.record import UsageRecord, to_wire_counts, to_wire_prices, to_wire_record
 from billing.money import nano_usd_up
 from billing.prices import cost
-from billing.terms import Counters
 from billing.usage import GRANT_ORDER, NOTHING, Usage
 from gateway.admission.batch import Ticker, shard_of
+from gateway.admission.counters import LedgerSync, UnknownAccount
 from gateway.admission.headers import to_wire_limits
+from gateway.admission.kept import FORMAT, Kept
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.standby import Standby
 from gateway.call import PREPAID_SCOPE, Call, Caller, Hold, Outcome, Settlement
-from gateway.clock import to_ns
 from gateway.errors import BudgetExceeded, InsufficientQuota, NotBooked, RateLimited, ServiceUnavailable
+from gateway.spool.journal import JournalRefused
 
-ReadCounters = Callable[[str], Awaitable[Counters | None]]
 _MS = 1_000_000
 _SYNC_ATTEMPTS = 2
 _TO_FREE_MAX = 10_000
@@ -46,7 +46,8 @@ class Admission:
     def __init__(
         self,
         ticker: Ticker,
-        read_counters: ReadCounters,
+        ledger: LedgerSync,
+        standby: Standby,
         *,
         shards: int,
         hold_s: float,
@@ -54,7 +55,8 @@ class Admission:
         settled_memory_s: int,
     ) -> None:
         self._ticker = ticker
-        self._read_counters = read_counters
+        self._ledger = ledger
+        self._standby = standby
         self._shards = shards
         self._hold_ms = int(hold_s * 1000)
         self._settle_retry_s = settle_retry_s
@@ -93,7 +95,10 @@ class Admission:
         raise ServiceUnavailable
 
     async def settle(self, hold: Hold, outcome: Outcome) -> Settlement:
-        """Release the hold, charge what was used, append the usage record: one atomic step, repeated until it is known to have happened."""
+        """Release the hold, charge what was used, append the usage record: one atomic step, in Redis or, for now, in the journal.
+
+        Where neither takes it, it is repeated for a while.
+        """
         call, usage, price = hold.call, outcome.usage, hold.call.price
         pages_pico = usage.standard_pages * price.pico_usd("standard") + usage.enhanced_pages * price.pico_usd(
             "enhanced"
@@ -108,14 +113,33 @@ class Admission:
         deadline = time.monotonic() + self._settle_retry_s
         while True:
             try:
-                reply = await self._ticker.ask(shard_of(call.caller.account_id, self._shards), operation)
+                reply = await self._tell_settled(call, operation)
                 break
-            except StoreUnavailable:
+            except (StoreUnavailable, ServiceUnavailable, StaleCaller):
+                kept = kept_settlement(call, outcome, operation)
+                if await self._is_kept(kept):
+                    return Settlement(charged_nano_usd=kept.nano_usd, cost_is_known=False)
                 if time.monotonic() >= deadline:
                     raise NotBooked from None
                 await asyncio.sleep(0.05)
         granted = granted_usage(reply[2])
         return Settlement(granted, cost(usage, granted, price.prices, price.discount), int(reply[1]))
+
+    async def _tell_settled(self, call: Call, operation: tuple[Any, ...]) -> list[Any]:
+        shard = shard_of(call.caller.account_id, self._shards)
+        reply = await self._ticker.ask(shard, operation)
+        if reply[0] == "sync":  # Redis lost what it knew of the account
+            await self.sync(call.caller, str(call.month))
+            reply = await self._ticker.ask(shard, operation)
+        return reply
+
+    async def _is_kept(self, kept: Kept) -> bool:
+        """Redis does not take it at once: does the local disk?"""
+        try:
+            await self._standby.keep(kept)
+        except JournalRefused:
+            return False
+        return True
 
     async def give_back(self, hold: Hold) -> None:
         """Release the hold of a call that upstream never served. What cannot be told to Redis now is told as soon as it is back."""
@@ -167,17 +191,12 @@ class Admission:
         await self._sync(caller, month)
 
     async def _sync(self, caller: Caller, month: str) -> None:
-        counters = await self._read_counters(caller.account_id)
-        if counters is None:
-            raise StaleCaller
-        totals = {
-            f"m:{month}": counters.month(month),
-            f"k:{caller.key_id}:{month}": counters.key_month(caller.key_id, month),
-            PREPAID_SCOPE: counters.lifetime(),
-        }
-        money = [(scope, nano_usd_up(total.cost), total.entries) for scope, total in totals.items()]
-        grants = [(g.id, to_ns(g.from_at) // _MS, to_ns(g.until_at) // _MS, g.tokens_left) for g in counters.grants]
-        await self._ask(caller.account_id, ("Y", caller.account_id, counters.epoch, money, grants))
+        try:
+            await self._ledger.tell(caller.account_id, caller.key_id, month)
+        except UnknownAccount:
+            raise StaleCaller from None
+        except StoreUnavailable:
+            raise ServiceUnavailable from None
 
     async def _ask(self, account_id: str, operation: tuple[Any, ...]) -> list[Any]:
         try:
@@ -208,6 +227,21 @@ def record_of(call: Call, outcome: Outcome) -> UsageRecord:
         streamed=call.streamed,
         attempts=outcome.attempts,
         zone=call.caller.zone,
+    )
+
+
+def kept_settlement(call: Call, outcome: Outcome, operation: tuple[Any, ...]) -> Kept:
+    """A settlement as the journal keeps it."""
+    price, month = call.price, str(call.month)
+    return Kept(
+        FORMAT,
+        call.id.hex,
+        call.caller.account_id,
+        call.caller.key_id,
+        month,
+        tuple(scope for scope, _ in call.caller.money_scopes(month)),
+        nano_usd_up(cost(outcome.usage, NOTHING, price.prices, price.discount)),
+        operation,
     )
 
 

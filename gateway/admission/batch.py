@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from gateway.admission.pipe import Pipe, StoreUnavailable
+from gateway.admission.circuit import Circuit
+from gateway.admission.pipe import Pipe, StoreBusy, StoreUnavailable
 
 TICK = (Path(__file__).parent / "scripts" / "tick.lua").read_text(encoding="utf-8")
 
@@ -30,6 +31,10 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Reply]).decode
 
 
+class CircuitOpen(StoreUnavailable):
+    """The operation was not sent: its shard does not answer just now."""
+
+
 class Ticker:
     """Collects operations and sends those of one tick together."""
 
@@ -39,10 +44,17 @@ class Ticker:
         self._stream_max = stream_max
         self._waiting: dict[int, _Asked] = {}
         self._sent: set[asyncio.Future[Any]] = set()
+        self.circuit: Circuit | None = None
+        """Where somebody probes the shards that do not answer, asking one of them fails at once."""
 
-    def ask(self, shard: int, operation: Sequence[Any]) -> asyncio.Future[Reply]:
-        """Queue an operation for the end of this tick; the future has the script's reply to it."""
+    def ask(self, shard: int, operation: Sequence[Any], *, through: bool = False) -> asyncio.Future[Reply]:
+        """Queue an operation for the end of this tick; the future has the script's reply to it. `through` an open circuit as well."""
         loop = asyncio.get_running_loop()
+        if self.circuit is not None and not through and self.circuit.is_open(shard):
+            refused: asyncio.Future[Reply] = loop.create_future()
+            refused.set_exception(CircuitOpen("Redis does not answer just now"))
+            refused.exception()  # an asker that is gone is no error of ours
+            return refused
         if not self._waiting:
             loop.call_soon(self._send_all)
         future: asyncio.Future[Reply] = loop.create_future()
@@ -53,15 +65,15 @@ class Ticker:
         waiting, self._waiting = self._waiting, {}
         for shard, asked in waiting.items():
             for start in range(0, len(asked), self._batch_max):
-                self._send(stream_key(shard), asked[start : start + self._batch_max], "EVALSHA", _SHA)
+                self._send(shard, asked[start : start + self._batch_max], "EVALSHA", _SHA)
 
-    def _send(self, key: str, asked: _Asked, *how: str) -> None:
+    def _send(self, shard: int, asked: _Asked, *how: str) -> None:
         operations = [operation for operation, _ in asked]
-        sent = self._pipe.ask(*how, 1, key, self._stream_max, *operations)
+        sent = self._pipe.ask(*how, 1, stream_key(shard), self._stream_max, *operations)
         self._sent.add(sent)
-        sent.add_done_callback(partial(self._answered, key, asked))
+        sent.add_done_callback(partial(self._answered, shard, asked))
 
-    def _answered(self, key: str, asked: _Asked, sent: asyncio.Future[Any]) -> None:
+    def _answered(self, shard: int, asked: _Asked, sent: asyncio.Future[Any]) -> None:
         self._sent.discard(sent)
         if sent.cancelled():
             _fail(asked, StoreUnavailable("the gateway is stopping"))
@@ -69,10 +81,12 @@ class Ticker:
         error = sent.exception()
         if isinstance(error, ResponseError) and str(error).startswith("NOSCRIPT"):
             # A restarted Redis has forgotten its scripts; nothing of this batch has run yet.
-            self._send(key, asked, "EVAL", TICK)
+            self._send(shard, asked, "EVAL", TICK)
         elif isinstance(error, ResponseError) and not str(error).startswith(_AWAY):
             _fail(asked, error)
         elif error is not None:
+            if self.circuit is not None and not isinstance(error, StoreBusy):
+                self.circuit.failed(shard)
             _fail(asked, StoreUnavailable(type(error).__name__))
         else:
             _resolve(asked, sent.result())

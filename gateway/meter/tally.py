@@ -132,7 +132,7 @@ class StreamTally:
         usage = Usage(known.input_tokens, known.cached_input_tokens, max(known.output_tokens, output))
         return Outcome(usage, self._model, why_estimated, attempts)
 
-    def last_words(self, cost_usd: Decimal) -> bytes:
+    def last_words(self, cost_usd: Decimal | None) -> bytes:
         """The usage event as the client may see it, and the end of the stream."""
         words: list[bytes] = []
         if self._usage_event is not None:

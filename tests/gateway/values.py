@@ -15,6 +15,7 @@ from billing.prices import ModelPrice, Price
 from billing.terms import Counters, GrantLeft
 from gateway.call import NO_CAP, Call, Caller, RateLimit
 from gateway.clock import from_ns
+from gateway.errors import ServiceUnavailable
 
 PRICES = ModelPrice(Decimal("0.30"), Decimal("0.06"), Decimal("1.20"))
 INPUT_NANO, CACHED_NANO, OUTPUT_NANO = 300, 60, 1200
@@ -87,10 +88,19 @@ class Books:
     totals: dict[tuple[str, str], RunningTotal] = field(default_factory=dict)
     grants: tuple[GrantLeft, ...] = ()
     reads: int = 0
+    booked: set[str] = field(default_factory=set)
+    away: bool = False
 
     async def read(self, account_id: str) -> Counters | None:
         self.reads += 1
+        if self.away:
+            raise ServiceUnavailable
         return Counters(self.epoch, dict(self.totals), self.grants)
+
+    async def settled(self, call_ids: Sequence[str]) -> set[str]:
+        if self.away:
+            raise ServiceUnavailable
+        return self.booked & set(call_ids)
 
     def grant(self, name: str, tokens: int, from_at: datetime, until_at: datetime) -> None:
         """One more grant; grants stand in the order of their expiry, as the ledger gives them."""

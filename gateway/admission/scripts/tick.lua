@@ -181,7 +181,8 @@ end
 
 -- ---- S: settle ---------------------------------------------------------------------------------------------------------------
 -- {'S', call, account, accepted_ms, money, counts {output, input, cached}, pico {output, input, cached}, pages_pico, record, memory_ms}
--- → {'ok', charged_nano, taken {{grant, kind, tokens}…}}    kinds: 1 output, 2 input, 3 cached input: the order in which grants pay
+-- → {'sync'} account unknown here: its grants would not be spent · {'ok', charged_nano, taken {{grant, kind, tokens}…}}
+-- kinds: 1 output, 2 input, 3 cached input: the order in which grants pay
 local function take_grants(account, accepted_ms, counts)
   local key = TAG .. ':g:' .. account
   local packed = call('GET', key)
@@ -217,6 +218,7 @@ local function settle(op)
   local id, account, accepted_ms, money, counts, pico, pages_pico, record, memory_ms = unpack(op, 2, 10)
   local hold = take_hold(id)
   if hold and hold[1] == 'settled' then return hold[2] end
+  if call('HEXISTS', account_key(account), 'sy') == 0 then return {'sync'} end
   local used = counts[1] + counts[2] + counts[3]
   if hold and hold[1] == 'held' then give_back(id, hold, used) end
   local result = charge(id, account, accepted_ms, money, counts, pico, pages_pico, record)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,8 +16,12 @@ from billing.ledger.record import UsageRecord, from_wire_record
 from billing.usage import Usage
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, stream_key
+from gateway.admission.counters import LedgerSync
+from gateway.admission.offline import Shares
 from gateway.admission.pipe import Pipe
+from gateway.admission.standby import Standby
 from gateway.call import Call, Hold, Outcome, Settlement
+from gateway.spool.journal import Journal
 from tests.gateway.values import Books
 
 STREAM = stream_key(0)
@@ -68,12 +73,19 @@ class Shard:
     batch_max: int = 128
     stream_max: int = 1000
     hold_s: float = 60.0
+    folder: Path = Path("/dev/null/there is no disk")
+    journal_max_bytes: int = 0
+    share_nano: int = 0
 
     def __post_init__(self) -> None:
         self.pipe = open_pipe(url_of(self.redis), self.timeout_s)
         self.ticker = Ticker(self.pipe, batch_max=self.batch_max, stream_max=self.stream_max)
+        ledger = LedgerSync(self.ticker, self.books.read, shards=1)
+        self.journal = Journal(self.folder, max_bytes=self.journal_max_bytes)
+        shares = Shares(self.share_nano, scopes_max=100)
+        self.standby = Standby(self.ticker, self.journal, shares, ledger, self.books.settled, shards=1)
         self.admission = Admission(
-            self.ticker, self.books.read, shards=1, hold_s=self.hold_s, settle_retry_s=0.2, settled_memory_s=30
+            self.ticker, ledger, self.standby, shards=1, hold_s=self.hold_s, settle_retry_s=0.2, settled_memory_s=30
         )
 
     async def admit(self, call: Call) -> Hold:

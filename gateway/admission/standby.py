@@ -1,0 +1,197 @@
+"""What a worker does while Redis is away, and when it comes back.
+
+ - A settlement that Redis does not take at once goes to the journal on the local disk, and from there to Redis as soon as it answers: by
+   this worker, or, where that is gone, by the next process that finds its files. Always through Redis, never past it into the ledger:
+   there is one place where grants are spent and caps are kept. Once only: before a record is told, the ledger is asked whether it has
+   the call; what is not there yet, the script knows by the call's id.
+ - Open circuits are probed until they work again.
+ - A call that comes meanwhile may be let through on the account's share of the exposure (`offline.py`).
+
+Units: nano-USD, seconds. Errors: `JournalRefused` where the disk does not take a record either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from redis.exceptions import ResponseError
+
+from gateway.admission.batch import Reply, Ticker, shard_of
+from gateway.admission.circuit import Circuit
+from gateway.admission.counters import LedgerSync, UnknownAccount
+from gateway.admission.kept import Kept, from_wire_kept, to_wire_kept
+from gateway.admission.offline import Shares
+from gateway.admission.pipe import StoreUnavailable
+from gateway.errors import ServiceUnavailable
+from gateway.metrics import JOURNAL_FAULTS, MONEY_AT_RISK_USD, REPLAYED_RECORDS
+from gateway.spool.journal import Journal
+
+log = structlog.get_logger("standby")
+_REPLAY_BATCH = 200
+
+SettledCalls = Callable[[Sequence[str]], Awaitable[set[str]]]
+"""Which of these calls have their settlement in the ledger; raises `ServiceUnavailable` where that cannot be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things are looked at."""
+
+    probe_s: float = 0.05
+    beat_s: float = 1.0
+    adopt_s: float = 5.0
+
+
+class Standby:
+    """The other leg of one worker."""
+
+    def __init__(
+        self,
+        ticker: Ticker,
+        journal: Journal,
+        shares: Shares,
+        ledger: LedgerSync,
+        settled_calls: SettledCalls,
+        *,
+        shards: int,
+        pace: Pace = Pace(),
+    ) -> None:
+        self.circuit = Circuit()
+        self.shares = shares
+        self._ticker = ticker
+        self._journal = journal
+        self._ledger = ledger
+        self._settled_calls = settled_calls
+        self._shards = shards
+        self._pace = pace
+        self._at_risk_nano_usd = 0
+
+    # ---- what calls ask of it -----------------------------------------------------------------------------------------------
+
+    async def keep(self, kept: Kept) -> None:
+        """Returns once the settlement is safe on the disk."""
+        await self._journal.append(to_wire_kept(kept))
+        self.shares.owe(kept.share_scopes, kept.nano_usd)
+        self._risk(kept.nano_usd)
+
+    def _risk(self, change_nano_usd: int) -> None:
+        self._at_risk_nano_usd += change_nano_usd
+        MONEY_AT_RISK_USD.set(self._at_risk_nano_usd / 1e9)
+
+    # ---- in the background --------------------------------------------------------------------------------------------------
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Probe, replay and take over until told to stop; then replay once more, if Redis is there."""
+        self._ticker.circuit = self.circuit
+        loop = asyncio.get_running_loop()
+        adopted_at = beat_at = float("-inf")
+        while not stopping.is_set():
+            now = loop.time()
+            if now - adopted_at >= self._pace.adopt_s:
+                adopted_at = now
+                await self._adopt()
+            if now - beat_at >= self._pace.beat_s:
+                beat_at = now
+                await self._probe(range(self._shards))
+            else:
+                await self._probe(self.circuit.open_shards)
+            if not self.circuit.open_shards:
+                await self.replay()
+            await self._pause(stopping)
+        if not self.circuit.open_shards:
+            await self.replay()
+
+    async def _pause(self, stopping: asyncio.Event) -> None:
+        """Until the next probe is due; a circuit that opens cuts it short."""
+        self.circuit.opened.clear()
+        seconds = self._pace.probe_s if self.circuit.open_shards or not self._journal.is_empty else self._pace.beat_s
+        waits = [asyncio.ensure_future(event.wait()) for event in (stopping, self.circuit.opened)]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _probe(self, shards: Sequence[int] | frozenset[int]) -> None:
+        await asyncio.gather(*map(self._probe_one, shards))
+
+    async def _probe_one(self, shard: int) -> None:
+        try:
+            await self._ticker.ask(shard, ("V", "", []), through=True)
+        except StoreUnavailable:
+            self.circuit.failed(shard)
+            return
+        self.circuit.works(shard)
+
+    async def _adopt(self) -> None:
+        try:
+            payloads = await self._journal.adopt()
+        except OSError as error:
+            JOURNAL_FAULTS.inc()
+            log.error("journal_not_adopted", kind=type(error).__name__)
+            return
+        for kept in _readable(payloads):
+            self.shares.owe(kept.share_scopes, kept.nano_usd)
+            self._risk(kept.nano_usd)
+
+    # ---- back to Redis ------------------------------------------------------------------------------------------------------
+
+    async def replay(self) -> int:
+        """Tell Redis what the journal holds; returns how many settlements it knows now."""
+        if self._journal.is_empty:
+            return 0
+        try:
+            return await self._journal.take(self._tell_all)
+        except OSError as error:
+            JOURNAL_FAULTS.inc()
+            log.error("journal_unreadable", kind=type(error).__name__)
+            return 0
+
+    async def _tell_all(self, payloads: Sequence[bytes]) -> bool:
+        """Every record of a file; False where Redis or the ledger went away meanwhile."""
+        told = list(_readable(payloads))
+        try:
+            for batch in _batches(told, _REPLAY_BATCH):
+                await self._tell(batch)
+        except (StoreUnavailable, ServiceUnavailable):
+            return False
+        for kept in told:
+            self.shares.told(kept.share_scopes, kept.nano_usd)
+            self._risk(-kept.nano_usd)
+        REPLAYED_RECORDS.inc(len(told))
+        log.info("journal_replayed", records=len(told))
+        return True
+
+    async def _tell(self, batch: Sequence[Kept]) -> None:
+        booked = await self._settled_calls([kept.call_id for kept in batch])
+        await asyncio.gather(*(self._tell_one(kept) for kept in batch if kept.call_id not in booked))
+
+    async def _tell_one(self, kept: Kept) -> None:
+        try:
+            if (await self._ask(kept))[0] == "sync":
+                await self._ledger.tell(kept.account_id, kept.key_id, kept.month)
+                await self._ask(kept)
+        except (ResponseError, UnknownAccount) as error:
+            # It can never be told. The rest must not wait for it; its bytes are in the log for whoever has to mend it.
+            JOURNAL_FAULTS.inc()
+            log.error("kept_settlement_refused", kind=type(error).__name__, call_id=kept.call_id, kept=kept.operation)
+
+    def _ask(self, kept: Kept) -> asyncio.Future[Reply]:
+        return self._ticker.ask(shard_of(kept.account_id, self._shards), kept.operation, through=True)
+
+
+def _readable(payloads: Sequence[bytes]) -> list[Kept]:
+    readable = []
+    for payload in payloads:
+        try:
+            readable.append(from_wire_kept(payload))
+        except ValueError as error:
+            JOURNAL_FAULTS.inc()
+            log.error("kept_settlement_unreadable", why=str(error), bytes=payload.hex())
+    return readable
+
+
+def _batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
