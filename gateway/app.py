@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -27,7 +28,7 @@ from billing.database import Sessions, StorageError, answers, open_engine, sessi
 from billing.ledger.read import settled_calls
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
-from gateway.admission.batch import Ticker
+from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.counters import LedgerSync
 from gateway.admission.offline import Shares
 from gateway.admission.pipe import Pipe
@@ -48,6 +49,8 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
+from gateway.repeat import Repeats
+from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.spool.journal import Journal
 from gateway.upstream.solar import Solar
@@ -74,6 +77,7 @@ class House:
     solar: Solar
     call_log: CallLog
     counts: CallCounts
+    shelf: Shelf
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
@@ -100,18 +104,16 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         timeout_s=settings.redis_circuit_ms / 1000,
         waiting_max=settings.redis_waiting_max,
     )
+    # A connection of their own: a kept answer of megabytes must not stand in the way of an admission.
+    answers_pipe = Pipe(
+        settings.redis_url.get_secret_value(),
+        timeout_s=settings.redis_timeout_s,
+        waiting_max=settings.redis_waiting_max,
+    )
     ticker = Ticker(pipe, batch_max=settings.script_batch_max, stream_max=settings.usage_stream_max)
     ledger = LedgerSync(ticker, partial(_read_counters, sessions), shards=settings.shards)
     journal = Journal(settings.data_dir / "spool", max_bytes=settings.journal_max_bytes)
-    share_nano_usd = int(settings.offline_exposure_usd * 10**9) // settings.offline_workers_max
-    standby = Standby(
-        ticker,
-        journal,
-        Shares(share_nano_usd, scopes_max=settings.key_cache_max),
-        ledger,
-        partial(_settled_calls, sessions),
-        shards=settings.shards,
-    )
+    standby = _open_standby(settings, ticker, journal, ledger, sessions)
     house = House(
         settings=settings,
         clock=clock,
@@ -135,6 +137,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         solar=_open_solar(settings),
         call_log=CallLog(),
         counts=CallCounts(),
+        shelf=_open_shelf(settings, answers_pipe),
     )
     try:
         yield house
@@ -144,6 +147,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         house.counts.flush()
         await ticker.close()
         await journal.close()
+        await answers_pipe.close()
         await redis.aclose()
         await engine.dispose()
 
@@ -165,6 +169,12 @@ def open_journey(house: House) -> Journey:
         ),
         house.call_log,
         house.counts,
+        Repeats(
+            house.shelf,
+            partial(shard_of, shards=settings.shards),
+            answer_max_bytes=settings.idempotency_answer_max_bytes,
+            memory_max_bytes=settings.idempotency_memory_max_bytes,
+        ),
     )
 
 
@@ -227,6 +237,14 @@ async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None
         raise ServiceUnavailable from None
 
 
+def _open_standby(
+    settings: Settings, ticker: Ticker, journal: Journal, ledger: LedgerSync, sessions: Sessions
+) -> Standby:
+    share_nano_usd = int(settings.offline_exposure_usd * 10**9) // settings.offline_workers_max
+    shares = Shares(share_nano_usd, scopes_max=settings.key_cache_max)
+    return Standby(ticker, journal, shares, ledger, partial(_settled_calls, sessions), shards=settings.shards)
+
+
 async def _settled_calls(sessions: Sessions, call_ids: Sequence[str]) -> set[str]:
     try:
         async with sessions() as session:
@@ -251,6 +269,21 @@ def _open_redis(settings: Settings) -> Redis:
     )
 
 
+def _open_shelf(settings: Settings, pipe: Pipe) -> Shelf:
+    def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
+        return pipe.ask(*command)
+
+    bounds = ShelfBounds(
+        shards=settings.shards,
+        keep_s=settings.idempotency_keep_s,
+        replay_s=settings.idempotency_replay_s,
+        lease_s=settings.idempotency_lease_s,
+        total_max_bytes=settings.idempotency_total_max_bytes,
+        claims_max=settings.idempotency_claims_max,
+    )
+    return Shelf(ask, bounds)
+
+
 def _open_solar(settings: Settings) -> Solar:
     pooled = settings.upstream_transport == "pooled"
     return Solar(
@@ -261,7 +294,6 @@ def _open_solar(settings: Settings) -> Solar:
         first_byte_timeout_s=settings.first_byte_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
         connect_attempts=settings.upstream_connect_attempts,
-        transport_keeps_deadlines=pooled,
     )
 
 
