@@ -127,7 +127,6 @@ async def test_what_comes_back_to_an_empty_redis_still_spends_its_grants(outage:
         hold = await a_hold(shard)
         await outage.valkey.kill()
         await shard.settle(hold, Usage(2, 0, 7))
-        await outage.valkey.start()
         await outage.restart_empty()
         await replayed(shard)
         (record,) = await shard.records()
