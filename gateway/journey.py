@@ -22,7 +22,7 @@ from billing.money import to_wire_decimal
 from billing.prices import Price
 from gateway.admission.admit import Admission, StaleCaller, StalePrices, affordable_output_tokens
 from gateway.call import Caller, Hold, Outcome, Settlement
-from gateway.clock import Clock, from_ns
+from gateway.clock import Clock, Deadlines, from_ns
 from gateway.errors import (
     GatewayError,
     KeyNotAllowed,
@@ -38,7 +38,7 @@ from gateway.meter.request import Ask, read_request, with_output_bound
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
 from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts
-from gateway.repeat import Repeats
+from gateway.repeat import ReadOn, Repeats
 from gateway.trip import ClientGone, Door, Trip
 from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
@@ -58,6 +58,7 @@ class Bounds:
     sse_event_max_bytes: int
     expected_output_tokens: int
     total_timeout_s: float
+    hang_up_cancels: bool
 
 
 class Journey:
@@ -81,6 +82,7 @@ class Journey:
         self._admission = admission
         self._solar = solar
         self._bounds = bounds
+        self._deadlines = Deadlines(bounds.total_timeout_s)
         self._call_log = call_log
         self._counts = counts
         self._repeats = repeats
@@ -89,18 +91,21 @@ class Journey:
         """Answer one call, whatever happens."""
         begun, accepted_ns = time.monotonic(), self._clock.now_ns()
         trip = Trip(door, accepted_ns)
+        task = self._deadlines.begin()
         try:
-            async with asyncio.timeout(self._bounds.total_timeout_s):
-                trip.outcome = await self._carry(trip)
+            trip.outcome = await self._carry(trip)
         except GatewayError as error:
             trip.outcome, trip.code = ("interrupted" if door.started else "refused"), error.code
             await self._tell(trip, error)
-        except TimeoutError:
+        except asyncio.CancelledError:
+            if not self._deadlines.end(task):
+                raise
             trip.code = "upstream_interrupted"
             await self._tell(trip, UpstreamInterrupted())
         except ClientGone:
             trip.outcome = "client_gone"
         finally:
+            self._deadlines.end(task)
             if trip.kept is not None:
                 await asyncio.shield(trip.kept.close())
             seconds = time.monotonic() - begun
@@ -243,7 +248,7 @@ class Journey:
         why = "deadline or worker stopped"
         splitter = EventSplitter(self._bounds.sse_event_max_bytes)
         try:
-            async with trip.door.hang_up_cancels():
+            async with trip.door.hang_up_cancels() if self._bounds.hang_up_cancels else ReadOn():
                 await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
                 async for chunk in answer.chunks():
                     passed = tally.pass_on(splitter.feed(chunk))
@@ -279,13 +284,13 @@ class Journey:
 
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
         settlement = await self._admission.settle(hold, outcome)
-        usage, estimated = outcome.usage, outcome.estimated_reason is not None
+        usage = outcome.usage
         self._counts.settled(
             usage.input_tokens,
             usage.cached_input_tokens,
             usage.output_tokens,
             settlement.charged_nano_usd,
-            estimated=estimated,
+            estimated=outcome.estimated_reason,
         )
         trip.settled = outcome
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):
