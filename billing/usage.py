@@ -49,3 +49,8 @@ class Usage:
 
 
 NOTHING = Usage()
+
+
+def less(usage: Usage, part: Usage) -> Usage:
+    """What is left of counts without a part of them."""
+    return Usage(*(getattr(usage, name) - getattr(part, name) for name in Usage.__slots__))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 
 import httpx
@@ -123,12 +123,17 @@ class Solar:
             reraise=True,
         )
 
-    async def send(self, path: str, body: bytes, content_type: str) -> UpstreamAnswer:
-        """POST a body; returns when the answer's headers are there."""
+    async def send(
+        self, path: str, body: bytes, content_type: str, on_sent: Callable[[], None] | None = None
+    ) -> UpstreamAnswer:
+        """POST a body; returns when the answer's headers are there.
+
+        `on_sent` is called when the request is written, if the transport can tell, and at the latest when it is answered.
+        """
         attempts = 1
         try:
             try:
-                response = await self._attempt(path, body, content_type)
+                response = await self._attempt(path, body, content_type, on_sent)
             except _NEVER_SENT:
                 if self._connect_attempts <= 1:
                     raise
@@ -136,17 +141,23 @@ class Solar:
                 async for attempt in self._retrying.copy():
                     with attempt:
                         attempts += 1
-                        response = await self._attempt(path, body, content_type)
+                        response = await self._attempt(path, body, content_type, on_sent)
         except (TimeoutError, httpx.ReadTimeout):
             raise UpstreamUnavailable("The model did not answer in time.", status=504) from None
         except _NEVER_SENT:
             raise UpstreamUnavailable("The model cannot be reached.", status=503) from None
         except (httpx.TransportError, OSError):
             raise UpstreamUnavailable("The connection to the model broke.", status=502) from None
+        if on_sent is not None:
+            on_sent()
         return UpstreamAnswer(response, idle_timeout_s=self._idle_timeout_s, attempts=attempts)
 
-    async def _attempt(self, path: str, body: bytes, content_type: str) -> httpx.Response:
+    async def _attempt(
+        self, path: str, body: bytes, content_type: str, on_sent: Callable[[], None] | None
+    ) -> httpx.Response:
         request = self._request(path, body, content_type)
+        if on_sent is not None:
+            request.extensions["on_sent"] = on_sent
         if self._first_byte_timeout_s is None:
             return await self._transport.handle_async_request(request)
         async with asyncio.timeout(self._first_byte_timeout_s):

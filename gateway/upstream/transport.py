@@ -17,6 +17,7 @@ Deadlines come with each request, in `extensions["timeout"]`, in seconds: `conne
 `pool` (waiting for a connection), all as httpx has them, and `first_byte` (from the request to the end of the answer's head, in place of
 `read`). A missing or None one never passes. They are looked at every `tick_s`, so they pass that much late at most; only
 connecting has an exact one.
+`extensions["on_sent"]` is called without arguments as soon as a connection has taken the request.
 Errors: of `httpx.TransportError`, the kind that httpx's own transport raises.
 """
 
@@ -87,6 +88,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
         connection = pool.take_free() or await pool.take(timeouts.get("connect"), timeouts.get("pool"))
         was_used = connection.used
         exchange = self._begin(connection, outgoing, timeouts)
+        if (on_sent := request.extensions.get("on_sent")) is not None:
+            on_sent()
         try:
             await _converse(connection, exchange, outgoing, timeouts)
         except (httpx.RemoteProtocolError, httpx.ReadError):

@@ -19,7 +19,7 @@ from billing.ledger.read import RunningTotal, grant_use, totals_of
 from billing.ledger.record import to_wire_record
 from billing.ledger.tables import LedgerEntry
 from billing.usage import Usage
-from gateway.admission.admit import record_of
+from gateway.admission.records import record_of
 from gateway.admission.batch import Ticker
 from gateway.admission.pipe import StoreUnavailable
 from gateway.call import Call, Outcome
@@ -49,7 +49,7 @@ class Works:
             shards=1,
             batch_max=batch_max,
             idle_ms=5,
-            settled_memory_s=30,
+            swept_memory_s=30,
         )
 
     async def settled(self, call: Call, count: int = 10) -> Call:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from billing.usage import Usage
-from gateway.admission.admit import record_of
+from gateway.admission.records import record_of
 from gateway.call import Call, Outcome
 from tests.gateway.admission.shard import Shard
 from tests.gateway.values import CACHED_NANO, INPUT_NANO, OUTPUT_NANO, a_call, a_caller, a_price, new_account_id
