@@ -17,10 +17,11 @@ is for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from billing.accounts.store import audit, zones
 from billing.accounts.tables import Account
@@ -29,7 +30,7 @@ from billing.database import Session, Sessions
 from billing.fx import newest, rate_on
 from billing.invoice.draft import BASE_CURRENCY, Draft, FxQuote, Payer, draft_invoice
 from billing.invoice.issue import issue
-from billing.invoice.read import find_invoice, get_invoice, invoices_of
+from billing.invoice.read import find_invoice, first_credited, get_invoice, invoices_of
 from billing.invoice.tables import Invoice
 from billing.ledger.journal import hold_appends, seal
 from billing.ledger.read import closed_months, first_booked
@@ -38,7 +39,7 @@ from billing.periods import Month
 from billing.rating.read import booked, booked_accounts, booked_currencies
 from billing.share.month import check_month, compute_month
 from billing.share.payout import Statement
-from billing.share.pool import BilledLine
+from billing.share.pool import Billed
 from billing.share.read import accounts_named, finished_months, share_month, shares_of
 from billing.share.store import save_month
 
@@ -112,8 +113,12 @@ async def close_month(
     actor: str,
     progress: Progress,
     tiers: Sequence[Tier] = DEFAULT_TIERS,
+    seller: Mapping[str, Any] | None = None,
 ) -> MonthClosed:
-    """Close a month, or finish closing it, or say what closing it would come to (`draft`, writes nothing)."""
+    """Close a month, or finish closing it, or say what closing it would come to (`draft`, writes nothing).
+
+    `seller` is who issues the invoices, as they will say for good.
+    """
     if draft:
         return await _draft_month(sessions, month, now, progress, tiers)
     await _seal_month(sessions, month, now, grace_s, actor, tiers)
@@ -122,7 +127,7 @@ async def close_month(
     invoices: list[InvoiceName] = []
     for done, account in enumerate(accounts, start=1):
         async with sessions.begin() as session:
-            invoice = await _issue_one(session, account, month, now)
+            invoice = await _issue_one(session, account, month, now, seller)
         invoices += [_name(invoice)] if invoice else []
         progress(done, len(accounts) + 1)
     async with sessions.begin() as session:
@@ -164,12 +169,15 @@ async def _check_order(session: Session, month: Month, closed: Sequence[str]) ->
     unfinished = set(closed) - await finished_months(session)
     if unfinished:
         raise EarlierMonthOpen(month, min(unfinished))
-    earlier = await first_booked(session, closed[-1] if closed else "", str(month))
-    if earlier is not None:
+    span = (closed[-1] if closed else "", str(month))
+    waiting = [await first_booked(session, *span), await first_credited(session, *span)]
+    if earlier := min((one for one in waiting if one is not None), default=None):
         raise EarlierMonthOpen(month, earlier)
 
 
-async def _issue_one(session: Session, account: Account, month: Month, now: datetime) -> Invoice | None:
+async def _issue_one(
+    session: Session, account: Account, month: Month, now: datetime, seller: Mapping[str, Any] | None
+) -> Invoice | None:
     standing = await find_invoice(session, account.id, str(month))
     if standing is not None:
         return standing
@@ -178,12 +186,12 @@ async def _issue_one(session: Session, account: Account, month: Month, now: date
         day = month.last_day()
         fx = FxQuote(day, await rate_on(session, f"{BASE_CURRENCY}/{account.currency}", day))
     draft = await _draft_one(session, account, month, fx)
-    return await issue(session, draft, now) if draft else None
+    return await issue(session, draft, now, seller) if draft else None
 
 
 async def _draft_one(session: Session, account: Account, month: Month, fx: FxQuote | None) -> Draft | None:
     groups, ledger_usd = await booked(session, account.id, str(month))
-    payer = Payer(account.id, account.currency, account.tax_country)
+    payer = Payer(account.id, account.currency, account.tax_country, account.name, account.tax_registration_number)
     return draft_invoice(payer, str(month), groups, ledger_usd, fx)
 
 
@@ -191,7 +199,7 @@ async def _share_once(session: Session, month: Month, now: datetime, tiers: Sequ
     if await share_month(session, str(month)) is None:
         issued = await invoices_of(session, str(month))
         accounts = await accounts_named(session, (each.invoice.account_id for each in issued))
-        billed = [(accounts[each.invoice.account_id], each.lines) for each in issued]
+        billed = [Billed(accounts[each.invoice.account_id], each.lines, each.invoice.number) for each in issued]
         shared = await compute_month(session, month, billed, tiers, now)
         if await save_month(session, shared.month, shared.statements):
             return list(shared.statements)
@@ -204,7 +212,7 @@ async def _draft_month(
     """One consistent snapshot, read only. A month that still runs is converted at the newest rate known."""
     names: list[InvoiceName] = []
     drafts: list[Draft] = []
-    billed: list[tuple[Account, Sequence[BilledLine]]] = []
+    billed: list[Billed] = []
     async with sessions() as session:
         await session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
         await check_month(session, month, tiers)
@@ -213,11 +221,11 @@ async def _draft_month(
             standing = await find_invoice(session, account.id, str(month))
             if standing is not None:
                 names.append(_name(standing))
-                billed.append((account, (await get_invoice(session, standing.id)).lines))
+                billed.append(Billed(account, (await get_invoice(session, standing.id)).lines, standing.number))
             elif draft := await _draft_one(session, account, month, await _newest_quote(session, account, month)):
                 names.append(_name(draft))
                 drafts.append(draft)
-                billed.append((account, draft.lines))
+                billed.append(Billed(account, draft.lines))
             progress(done, len(accounts) + 1)
         if await share_month(session, str(month)) is None:
             shares = list((await compute_month(session, month, billed, tiers, now)).statements)

@@ -2,7 +2,8 @@
 
 Units: amounts are `Decimal` in a currency's major unit (dollars, won); counters in Redis are whole nano-USD.
 Conventions (design.md section 5.3, 2026-11): the cost of a call is exact and never rounded. Rounding happens here, in
-four named places: an invoice line (half up to the minor unit), VAT (cut), a share pool (down), a counter (up).
+five named places: an invoice line (half up to the minor unit), VAT (cut), a share pool (down), the part of a line's exact USD
+that a credit takes back (cut to the pico-dollar; the parts of a whole line sum to it), a counter (up).
 Why Decimal: binary fractions cannot hold 0.10; a float once decided a refusal at 0.6619999999999999 (traps.md 49).
 Errors: `UnknownCurrency` for a currency without a minor unit here; `Inexact` where 60 digits would not do.
 """
@@ -22,6 +23,8 @@ CAP_USD_MAX = Decimal(9_000_000)
 
 MINOR_UNIT = {"USD": Decimal("0.01"), "KRW": Decimal("1")}
 """The smallest amount that can be paid. KRW has no minor unit (ISO 4217)."""
+
+CREDIT_UNIT_USD = Decimal("0.000000000001")
 
 _EXACT = decimal.Context(prec=60, traps=[decimal.Inexact, decimal.InvalidOperation, decimal.DivisionByZero])
 _ROUND = decimal.Context(prec=60)
@@ -59,6 +62,11 @@ def add(amounts: Iterable[Decimal]) -> Decimal:
     return total
 
 
+def subtract(amount: Decimal, less: Decimal) -> Decimal:
+    """The exact difference; raises `decimal.Inexact` rather than drop a digit."""
+    return _EXACT.subtract(amount, less)
+
+
 def round_line(exact: Decimal, currency: str) -> Decimal:
     """An invoice line: half up to the minor unit (away from zero on a tie)."""
     return exact.quantize(minor_unit(currency), rounding=decimal.ROUND_HALF_UP, context=_ROUND)
@@ -72,6 +80,11 @@ def cut_tax(exact: Decimal, currency: str) -> Decimal:
 def floor_pool(exact: Decimal, currency: str) -> Decimal:
     """A share pool: down to the minor unit, so that more is never shared out than came in."""
     return exact.quantize(minor_unit(currency), rounding=decimal.ROUND_FLOOR, context=_ROUND)
+
+
+def cut_credit(exact_usd: Fraction) -> Decimal:
+    """What part of a line's exact USD a credit takes back so far: towards zero, to the pico-dollar, for it may be no decimal."""
+    return multiply(math.trunc(exact_usd / Fraction(CREDIT_UNIT_USD)), CREDIT_UNIT_USD)
 
 
 def nano_usd_up(usd: Decimal) -> int:

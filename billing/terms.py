@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from billing.accounts.tables import Account
+from billing.club.standing import token_steps
 from billing.club.store import contributions_of, grants_of
 from billing.club.tiers import Tier, tier_changes
 from billing.database import Session
@@ -75,7 +76,7 @@ async def load_terms(session: Session, account_id: str, now: datetime) -> Terms 
     account = await session.get(Account, account_id)
     if account is None:
         return None
-    accepted = [(row.accepted_at, row.tokens) for row in await contributions_of(session, account_id)]
+    accepted = token_steps(await contributions_of(session, account_id))
     usd_per_unit: Decimal | None = Decimal(1)
     if account.currency != "USD":
         day = Month.of(now, account.timezone).first_day()
@@ -93,7 +94,7 @@ async def load_counters(session: Session, account_id: str) -> Counters | None:
     grants = await grants_of(session, account_id)
     used = await grant_use(session, [grant.id for grant in grants])
     left = tuple(
-        GrantLeft(g.id, g.from_at.astimezone(UTC), g.until_at.astimezone(UTC), max(0, g.tokens - used.get(g.id, 0)))
+        GrantLeft(g.id, g.from_at.astimezone(UTC), g.ends_at.astimezone(UTC), max(0, g.tokens - used.get(g.id, 0)))
         for g in grants
     )
     return Counters(account.epoch, await totals_of(session, account_id), left)

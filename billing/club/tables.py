@@ -24,12 +24,18 @@ class Contribution(SQLModel, table=True):
     quality: Decimal = Field(sa_type=MONEY)
     accepted_at: datetime = Field(sa_type=INSTANT)
     note: str | None = None
-    withdraws: str | None = Field(default=None, foreign_key="contribution.id")
+    withdraws: str | None = Field(default=None, foreign_key="contribution.id", unique=True)
+    corrects: str | None = Field(default=None, foreign_key="contribution.id", unique=True)
     created_at: datetime = Field(sa_type=INSTANT)
+
+    @property
+    def undoes(self) -> str | None:
+        """The contribution in whose place this entry stands: with its own counts (a correction), or with none (a withdrawal)."""
+        return self.corrects or self.withdraws
 
 
 class TokenGrant(SQLModel, table=True):
-    """Free API tokens: one for each accepted token, usable in [from_at, until_at)."""
+    """Free API tokens: one for each accepted token, usable in [from_at, until_at), or until it was ended."""
 
     __tablename__ = "token_grant"
 
@@ -39,6 +45,12 @@ class TokenGrant(SQLModel, table=True):
     tokens: int = Field(sa_type=BigInteger)
     from_at: datetime = Field(sa_type=INSTANT)
     until_at: datetime = Field(sa_type=INSTANT)
+    ended_at: datetime | None = Field(default=None, sa_type=INSTANT, description="its contribution was undone then")
+
+    @property
+    def ends_at(self) -> datetime:
+        """The end of its use: its expiry, or earlier."""
+        return self.until_at if self.ended_at is None else min(self.until_at, self.ended_at)
 
 
 class TrainingManifest(SQLModel, table=True):

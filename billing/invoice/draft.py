@@ -51,6 +51,8 @@ class Payer:
     account_id: str
     currency: str = BASE_CURRENCY
     tax_country: str | None = None
+    name: str | None = None
+    tax_registration_number: str | None = None
 
 
 class FxQuote(NamedTuple):
@@ -99,6 +101,9 @@ class Draft:
     total: Decimal
     fx_rate: Decimal | None
     fx_day: date | None
+    payer_name: str | None = None
+    tax_country: str | None = None
+    tax_registration_number: str | None = None
 
 
 def draft_invoice(
@@ -127,6 +132,9 @@ def draft_invoice(
         total=add([subtotal, tax.amount]),
         fx_rate=quote.rate if quote else None,
         fx_day=quote.day if quote else None,
+        payer_name=payer.name,
+        tax_country=payer.tax_country,
+        tax_registration_number=payer.tax_registration_number,
     )
 
 

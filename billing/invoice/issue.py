@@ -1,26 +1,35 @@
-"""Issuing: a draft gets the next number, for good.
+"""Issuing: a draft gets the next number, for good; so does a credit note, in a series of its own.
 
 The counter's row is locked in the transaction that inserts the invoice: a number is given out only by a commit, so there are
 no gaps; and who comes second finds the invoice there, so there are no doubles. Numbers are per issuer and year of issue; the
-issuer's year is that of `ISSUER_ZONE`. The caller commits.
-Errors: what SQLAlchemy raises.
+issuer's year is that of `ISSUER_ZONE`. A credit note locks its invoice's row first, so that of two which together would pass
+the invoice the second finds what the first took. The caller commits.
+Errors: `InvoiceNotFound`, `credit.CreditRefused`; what SQLAlchemy raises.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+from billing.accounts.store import audit
 from billing.database import Session
+from billing.invoice.credit import Asked, CreditRefused, draft_credit
 from billing.invoice.draft import Draft
-from billing.invoice.read import find_invoice
-from billing.invoice.store import add_invoice, lock_counter
+from billing.invoice.read import InvoiceNotFound, IssuedCredit, credited_before, find_invoice, get_invoice
+from billing.invoice.store import add_credit, add_invoice, lock_counter, lock_credit_counter, lock_invoice, open_month
 from billing.invoice.tables import Invoice
 from billing.periods import zone_of
 
 ISSUER_ZONE = "Asia/Seoul"
 
 
-async def issue(session: Session, draft: Draft, now: datetime) -> Invoice:
+CREDITABLE = ("issued", "paid")
+REASON_MAX = 1000
+
+
+async def issue(session: Session, draft: Draft, now: datetime, seller: Mapping[str, Any] | None = None) -> Invoice:
     """The issued invoice of a draft's account and month: a new one, or the one that stands already, unchanged."""
     year = now.astimezone(zone_of(ISSUER_ZONE)).year
     counter = await lock_counter(session, year)
@@ -28,4 +37,29 @@ async def issue(session: Session, draft: Draft, now: datetime) -> Invoice:
     if standing is not None:
         return standing
     counter.last_number += 1
-    return await add_invoice(session, draft, f"{year:04d}-{counter.last_number:06d}", now)
+    return await add_invoice(session, draft, f"{year:04d}-{counter.last_number:06d}", now, seller)
+
+
+async def credit(
+    session: Session, invoice_id: str, reason: str, asked: Sequence[Asked], actor: str, now: datetime
+) -> IssuedCredit:
+    """Take back a part of an issued invoice: a credit note, issued."""
+    if not reason.strip() or len(reason) > REASON_MAX:
+        raise CreditRefused(f"reason: say why, in at most {REASON_MAX} characters")
+    invoice = await lock_invoice(session, invoice_id)
+    if invoice is None:
+        raise InvoiceNotFound(invoice_id)
+    if invoice.status not in CREDITABLE:
+        raise CreditRefused(f"invoice {invoice.number} is {invoice.status}: only an issued or paid one can be credited")
+    lines = (await get_invoice(session, invoice_id)).lines
+    before, tax_before = await credited_before(session, invoice_id)
+    draft = draft_credit(invoice, lines, before, tax_before, asked)
+    month = await open_month(session, invoice.month)
+    year = now.astimezone(zone_of(ISSUER_ZONE)).year
+    counter = await lock_credit_counter(session, year)
+    counter.last_number += 1
+    number = f"CN-{year:04d}-{counter.last_number:06d}"
+    note, rows = await add_credit(session, invoice, draft, number=number, month=month, reason=reason, now=now)
+    change = {"invoice": invoice.number, "total": str(draft.total), "reason": reason}
+    audit(session, actor, "credit_note.issue", number, change, now)
+    return IssuedCredit(note, rows)

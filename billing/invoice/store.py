@@ -1,18 +1,25 @@
-"""Writing invoices: the counter of a year, and the rows of an invoice.
+"""Writing invoices and credit notes: the counter of a year, and the rows.
 
 Errors: what SQLAlchemy raises, such as `IntegrityError` for a second invoice of an account's month.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from billing.ids import new_id
+from billing.invoice.credit import CreditDraft
 from billing.invoice.draft import Draft, DraftLine
-from billing.invoice.tables import Invoice, InvoiceCounter, InvoiceLine
+from billing.invoice.tables import CreditNote, CreditNoteCounter, CreditNoteLine, Invoice, InvoiceCounter, InvoiceLine
+from billing.ledger.journal import CLOSE_LOCK
+from billing.ledger.read import closed_months
+from billing.periods import Month
 
 
 async def lock_counter(session: AsyncSession, year: int) -> InvoiceCounter:
@@ -21,9 +28,57 @@ async def lock_counter(session: AsyncSession, year: int) -> InvoiceCounter:
     return await session.get_one(InvoiceCounter, year, with_for_update=True, populate_existing=True)
 
 
-async def add_invoice(session: AsyncSession, draft: Draft, number: str, now: datetime) -> Invoice:
+async def lock_invoice(session: AsyncSession, invoice_id: str) -> Invoice | None:
+    """An invoice, locked until the transaction ends: its credit notes are written one after another."""
+    return await session.get(Invoice, invoice_id, with_for_update=True, populate_existing=True)
+
+
+async def lock_credit_counter(session: AsyncSession, year: int) -> CreditNoteCounter:
+    """The credit notes' counter of a year, as of now, locked until the transaction ends."""
+    await session.execute(insert(CreditNoteCounter).values(year=year, last_number=0).on_conflict_do_nothing())
+    return await session.get_one(CreditNoteCounter, year, with_for_update=True, populate_existing=True)
+
+
+async def open_month(session: AsyncSession, at_least: str) -> str:
+    """The first month that is not closed, later than a given one; no month is closed before this transaction ends."""
+    await session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": CLOSE_LOCK})
+    return str(Month.parse(max([at_least, *await closed_months(session)])).next())
+
+
+async def add_credit(
+    session: AsyncSession, invoice: Invoice, draft: CreditDraft, *, number: str, month: str, reason: str, now: datetime
+) -> tuple[CreditNote, Sequence[CreditNoteLine]]:
+    """Insert a credit note and its lines."""
+    note = CreditNote(
+        id=new_id("crn", now),
+        number=number,
+        invoice_id=invoice.id,
+        account_id=invoice.account_id,
+        booked_month=month,
+        reason=reason,
+        currency=invoice.currency,
+        subtotal=draft.subtotal,
+        tax=draft.tax,
+        tax_reason=invoice.tax_reason,
+        total=draft.total,
+        issued_at=now,
+    )
+    session.add(note)
+    await session.flush()
+    lines = [
+        CreditNoteLine(credit_note_id=note.id, line=x.line, model=x.model, amount=x.amount, exact_usd=x.exact_usd)
+        for x in draft.lines
+    ]
+    session.add_all(lines)
+    await session.flush()
+    return note, lines
+
+
+async def add_invoice(
+    session: AsyncSession, draft: Draft, number: str, now: datetime, seller: Mapping[str, Any] | None = None
+) -> Invoice:
     """Insert an invoice and its lines."""
-    invoice = to_row_invoice(draft, number, now)
+    invoice = to_row_invoice(draft, number, now, seller)
     session.add(invoice)
     await session.flush()
     session.add_all([to_row_line(line, invoice.id) for line in draft.lines])
@@ -31,7 +86,7 @@ async def add_invoice(session: AsyncSession, draft: Draft, number: str, now: dat
     return invoice
 
 
-def to_row_invoice(draft: Draft, number: str, now: datetime) -> Invoice:
+def to_row_invoice(draft: Draft, number: str, now: datetime, seller: Mapping[str, Any] | None = None) -> Invoice:
     return Invoice(
         id=new_id("inv", now),
         number=number,
@@ -47,6 +102,10 @@ def to_row_invoice(draft: Draft, number: str, now: datetime) -> Invoice:
         fx_rate=draft.fx_rate,
         fx_day=draft.fx_day,
         issued_at=now,
+        payer_name=draft.payer_name,
+        tax_country=draft.tax_country,
+        tax_registration_number=draft.tax_registration_number,
+        seller=None if seller is None else dict(seller),
     )
 
 

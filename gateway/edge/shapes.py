@@ -14,7 +14,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from billing.accounts.tables import Account
 from billing.club.tables import Contribution, TokenGrant
-from billing.ledger.read import UsageSum
+from billing.ledger.usage import UsageSum
 from billing.money import to_wire_decimal
 from billing.rate_cards import RateCardRow
 from gateway.edge.wire import to_wire_instant
@@ -113,6 +113,7 @@ class NewSharePlan(Struct, forbid_unknown_fields=True):
     pool_rate: Text
     rule: Text = "pro_rata"
     minimum_payout: Text = "0.00"
+    payer_cap: Text | None = None
 
 
 class NewManifest(Struct, forbid_unknown_fields=True):

@@ -244,7 +244,7 @@ async def test_a_drain_that_is_told_to_stop_empties_the_stream_first(works: Work
 async def test_a_running_drain_sweeps_holds_of_workers_that_are_gone_into_the_ledger(works: Works) -> None:
     dead = Shard(works.shard.redis, hold_s=0)
     call = a_call(a_caller(new_account_id()))
-    await dead.admit(call)
+    await works.shard.sent(await dead.admit(call))
     stopping = asyncio.Event()
     running = asyncio.ensure_future(works.drain().run(stopping))
 
