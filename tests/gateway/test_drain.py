@@ -19,9 +19,9 @@ from billing.ledger.read import RunningTotal, grant_use, totals_of
 from billing.ledger.record import to_wire_record
 from billing.ledger.tables import LedgerEntry
 from billing.usage import Usage
-from gateway.admission.records import record_of
 from gateway.admission.batch import Ticker
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.records import record_of
 from gateway.call import Call, Outcome
 from gateway.clock import Clock
 from gateway.drain import Drain, flushed
