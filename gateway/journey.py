@@ -1,6 +1,6 @@
 """Carries one call through the rooms, left to right. The only place where order and failure paths are decided.
 
-    identify → read → price → admit ─→ send ─→ whole answer ─→ settle → head, body
+    identify → read → (repeated? its answer again) → price → admit ─→ send ─→ whole answer ─→ settle → head, body
                         │        │       └───→ stream ───────→ events … → settle → usage event, end
                         refuse   refuse  └ no answer: give back, refuse
 
@@ -41,6 +41,7 @@ from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
 from gateway.metrics import ABSORBED_CALLS, ABSORBED_NANO_USD, UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts
 from gateway.relay import Relay
+from gateway.repeat import Repeats
 from gateway.trip import ClientGone, Door, Expected, Trip
 from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
@@ -76,6 +77,7 @@ class Journey:
         bounds: Bounds,
         call_log: CallLog,
         counts: CallCounts,
+        repeats: Repeats,
     ) -> None:
         self._clock = clock
         self._identify = identify
@@ -86,6 +88,7 @@ class Journey:
         self._bounds = bounds
         self._call_log = call_log
         self._counts = counts
+        self._repeats = repeats
 
     async def carry(self, door: Door) -> None:
         """Answer one call, whatever happens."""
@@ -103,6 +106,8 @@ class Journey:
         except ClientGone:
             trip.outcome = "client_gone"
         finally:
+            if trip.kept is not None:
+                await asyncio.shield(trip.kept.close())
             seconds = time.monotonic() - begun
             self._counts.call(trip.outcome, seconds)
             self._call_log.add(trip.facts(seconds))
@@ -121,6 +126,8 @@ class Journey:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
         body = await door.read_body()
         ask = read_request(door.endpoint, body, door.content_type)
+        if door.idempotency_key is not None and await self._repeats.answered(trip, body):
+            return "replayed"
         hold = await self._admit(trip, ask, len(body))
         if not ask.streamed and hold.output_tokens < hold.call.output_tokens_max:
             # The budget covers no more; what it covers is held.
@@ -144,6 +151,8 @@ class Journey:
         try:
             if not 200 <= answer.status < 300:
                 return await self._refused_upstream(trip, hold, ask, answer)
+            if trip.kept is not None:
+                await trip.kept.upstream_began()
             if answer.is_event_stream:
                 return await self._stream(trip, lease, ask, answer)
             return await self._whole(trip, hold, answer)
