@@ -36,16 +36,16 @@ from gateway.errors import (
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
 from gateway.logs import CallLog
+from gateway.meter.relay import Relay
 from gateway.meter.request import Ask, read_request, with_output_bound
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
-from gateway.metrics import ABSORBED_CALLS, ABSORBED_NANO_USD, UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts
-from gateway.relay import Relay
+from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts, count_absorbed
 from gateway.repeat import Repeats
 from gateway.trip import ClientGone, Door, Expected, Trip
 from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
-from gateway.upstream.stream import EventTooLarge
+from gateway.upstream.stream import EventSplitter, EventTooLarge
 
 log = structlog.get_logger("call")
 _ADMIT_ATTEMPTS = 3
@@ -244,16 +244,16 @@ class Journey:
         """Pass events on as they come. The last usage event and what follows it wait for the settlement."""
         hold = lease.hold
         tally = StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=ask.usage_wanted)
-        relay = Relay(trip.door, tally, lease, self._bounds.sse_event_max_bytes)
+        relay, splitter = Relay(trip.door.write, tally, lease), EventSplitter(self._bounds.sse_event_max_bytes)
         why = "deadline or worker stopped"
         try:
             async with trip.door.hang_up_cancels():
                 await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
                 async for chunk in answer.chunks():
-                    await relay.chunk(chunk)
+                    await relay.pass_on(splitter.feed(chunk))
                     if tally.ended:
                         break
-                relay.rest()
+                tally.pass_on_rest(splitter.rest())
             why = _BROKE_OFF
         except ClientGone:
             why = "client hung up"
@@ -294,8 +294,7 @@ class Journey:
             estimated=estimated,
         )
         if absorbed is not NOTHING:
-            ABSORBED_CALLS.inc()
-            ABSORBED_NANO_USD.inc(nano_usd_up(cost(absorbed, NOTHING, price.prices, price.discount)))
+            count_absorbed(nano_usd_up(cost(absorbed, NOTHING, price.prices, price.discount)))
         trip.settled = outcome
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):
             UNKNOWN_SNAPSHOTS.inc()

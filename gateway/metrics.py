@@ -41,6 +41,12 @@ DRAIN_LAG_RECORDS = Gauge(
 SWEPT_HOLDS = Counter("solar_swept_holds_total", "Holds whose worker was gone, booked as estimated")
 
 
+def count_absorbed(nano_usd: int) -> None:
+    """A call of which upstream served more than its caps had room for."""
+    ABSORBED_CALLS.inc()
+    ABSORBED_NANO_USD.inc(nano_usd)
+
+
 class CallCounts:
     """What the calls of this process add up to, kept as plain numbers and written out a few times a second.
 
