@@ -278,7 +278,6 @@ def _open_solar(settings: Settings) -> Solar:
         first_byte_timeout_s=settings.first_byte_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
         connect_attempts=settings.upstream_connect_attempts,
-        transport_keeps_deadlines=pooled,
     )
 
 
