@@ -41,7 +41,7 @@ from gateway.meter.request import Ask, read_request, with_output_bound
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
 from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts, count_absorbed
-from gateway.repeat import Repeats
+from gateway.repeat import ReadOn, Repeats
 from gateway.trip import ClientGone, Door, Expected, Trip
 from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
@@ -61,6 +61,7 @@ class Bounds:
     sse_event_max_bytes: int
     expected: Expected
     total_timeout_s: float
+    hang_up_cancels: bool
 
 
 class Journey:
@@ -120,7 +121,7 @@ class Journey:
 
     async def _carry(self, trip: Trip) -> str:
         door = trip.door
-        caller = await self._identify.caller_of(door.secret)
+        caller = await self._identify.caller_of(door.secret, door.address)
         trip.caller = caller
         if caller.endpoints is not None and door.endpoint.name not in caller.endpoints:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
@@ -171,7 +172,7 @@ class Journey:
             try:
                 return await self._admission.admit(trip.call, version)
             except StaleCaller:
-                caller = trip.caller = await self._identify.caller_of(trip.door.secret, fresh=True)
+                caller = trip.caller = await self._identify.caller_of(trip.door.secret, trip.door.address, fresh=True)
             except StalePrices:
                 await self._prices.refresh(newer_than=version)
         raise ServiceUnavailable
@@ -247,7 +248,7 @@ class Journey:
         relay, splitter = Relay(trip.door.write, tally, lease), EventSplitter(self._bounds.sse_event_max_bytes)
         why = "deadline or worker stopped"
         try:
-            async with trip.door.hang_up_cancels():
+            async with trip.door.hang_up_cancels() if self._bounds.hang_up_cancels else ReadOn():
                 await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
                 async for chunk in answer.chunks():
                     await relay.pass_on(splitter.feed(chunk))
@@ -285,13 +286,13 @@ class Journey:
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
         settlement = await self._admission.settle(hold, outcome)
         absorbed, price = settlement.absorbed, hold.call.price
-        usage, estimated = outcome.usage, outcome.estimated_reason is not None
+        usage = outcome.usage
         self._counts.settled(
             usage.input_tokens,
             usage.cached_input_tokens,
             usage.output_tokens,
             settlement.charged_nano_usd,
-            estimated=estimated,
+            estimated=outcome.estimated_reason,
         )
         if absorbed is not NOTHING:
             count_absorbed(nano_usd_up(cost(absorbed, NOTHING, price.prices, price.discount)))

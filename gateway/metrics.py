@@ -23,7 +23,7 @@ ABSORBED_CALLS = Counter(
 ABSORBED_NANO_USD = Counter(
     "solar_absorbed_nano_usd_total", "What those parts would have cost the caller, in nano-USD: ours"
 )
-ESTIMATED_CALLS = Counter("solar_estimated_calls_total", "Calls whose count is an estimate")
+ESTIMATED_CALLS = Counter("solar_estimated_calls_total", "Calls whose count is an estimate, by why", ["reason"])
 _BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0)
 CALL_SECONDS = Histogram(
     "solar_call_seconds", "From the first byte of the request to the last of the answer", buckets=_BOUNDS
@@ -64,7 +64,7 @@ class CallCounts:
         self._seconds = 0.0
         self._tokens = [0, 0, 0]
         self._cost_nano_usd = 0
-        self._estimated = 0
+        self._estimated: dict[str, int] = {}
 
     def call(self, outcome: str, seconds: float) -> None:
         """One call ended."""
@@ -75,15 +75,22 @@ class CallCounts:
             self._timer = asyncio.get_running_loop().call_later(self._flush_s, self.flush)
 
     def settled(
-        self, input_tokens: int, cached_input_tokens: int, output_tokens: int, cost_nano_usd: int, *, estimated: bool
+        self,
+        input_tokens: int,
+        cached_input_tokens: int,
+        output_tokens: int,
+        cost_nano_usd: int,
+        *,
+        estimated: str | None,
     ) -> None:
-        """One call was settled."""
+        """One call was settled. `estimated`: why its count is an estimate, one of the few reasons that stand in the code."""
         tokens = self._tokens
         tokens[0] += input_tokens
         tokens[1] += cached_input_tokens
         tokens[2] += output_tokens
         self._cost_nano_usd += cost_nano_usd
-        self._estimated += estimated
+        if estimated is not None:
+            self._estimated[estimated] = self._estimated.get(estimated, 0) + 1
 
     def flush(self) -> None:
         """Write out what was counted."""
@@ -99,7 +106,8 @@ class CallCounts:
         for kind, count in zip(("input", "cached_input", "output"), self._tokens, strict=True):
             TOKENS.labels(kind).inc(count)
         COST_NANO_USD.inc(self._cost_nano_usd)
-        ESTIMATED_CALLS.inc(self._estimated)
+        for reason, count in self._estimated.items():
+            ESTIMATED_CALLS.labels(reason).inc(count)
         self._clear()
 
 
