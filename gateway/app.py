@@ -30,9 +30,11 @@ from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.counters import LedgerSync
+from gateway.admission.history import HistoryBounds
+from gateway.admission.keep import Keeper, Terms
 from gateway.admission.offline import Shares
 from gateway.admission.pipe import Pipe
-from gateway.admission.standby import Standby
+from gateway.admission.standby import OfflineRules, Standby
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
@@ -56,12 +58,11 @@ from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.spool.journal import Journal
+from gateway.trip import Expected
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
 
 _PROBE_S = 1.0
-_HOLD_MARGIN_S = 60.0
-"""A hold outlives the longest call by this much, so that only a dead worker's hold is ever swept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class House:
     ticker: Ticker
     admission: Admission
     standby: Standby
+    keeper: Keeper
     identify: Identify
     prices: PriceTable
     solar: Solar
@@ -117,6 +119,8 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     ledger = LedgerSync(ticker, partial(_read_counters, sessions), shards=settings.shards)
     journal = Journal(settings.data_dir / "spool", max_bytes=settings.journal_max_bytes)
     standby = _open_standby(settings, ticker, journal, ledger, sessions)
+    keeper = _open_keeper(settings, ticker)
+    standby.history.open_holds = keeper.registrations
     house = House(
         settings=settings,
         clock=clock,
@@ -128,11 +132,12 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             ledger,
             standby,
             shards=settings.shards,
-            hold_s=settings.total_timeout_s + settings.settle_retry_s + _HOLD_MARGIN_S,
+            hold_s=settings.hold_lease_s,
             settle_retry_s=settings.settle_retry_s,
             settled_memory_s=settings.settled_memory_s,
         ),
         standby=standby,
+        keeper=keeper,
         identify=Identify(
             reader_of_callers(sessions, clock),
             clock,
@@ -171,11 +176,12 @@ def open_journey(house: House) -> Journey:
         house.identify,
         house.prices,
         house.admission,
+        house.keeper,
         house.solar,
         Bounds(
             answer_buffer_bytes=settings.answer_buffer_bytes,
             sse_event_max_bytes=settings.sse_event_max_bytes,
-            expected_output_tokens=settings.expected_output_tokens,
+            expected=Expected(settings.expected_output_tokens, settings.stream_slice_tokens),
             total_timeout_s=settings.total_timeout_s,
             hang_up_cancels=settings.hang_up == "cancel",
         ),
@@ -244,8 +250,21 @@ def open_drain(house: House) -> Drain:
         shards=settings.shards,
         batch_max=settings.drain_batch_max,
         idle_ms=settings.drain_idle_ms,
+        swept_memory_s=settings.swept_memory_s,
         settled_memory_s=settings.settled_memory_s,
     )
+
+
+def _open_keeper(settings: Settings, ticker: Ticker) -> Keeper:
+    terms = Terms(
+        lease_s=settings.hold_lease_s,
+        sent_mark_s=settings.hold_sent_mark_s,
+        progress_s=settings.progress_s,
+        progress_tokens_max=settings.progress_tokens_max,
+        slice_tokens=settings.stream_slice_tokens,
+        extend_wait_s=settings.stream_extend_wait_s,
+    )
+    return Keeper(ticker, terms, shards=settings.shards)
 
 
 async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None:
@@ -261,7 +280,19 @@ def _open_standby(
 ) -> Standby:
     share_nano_usd = int(settings.offline_exposure_usd * 10**9) // settings.offline_workers_max
     shares = Shares(share_nano_usd, scopes_max=settings.key_cache_max)
-    return Standby(ticker, journal, shares, ledger, partial(_settled_calls, sessions), shards=settings.shards)
+    return Standby(
+        ticker,
+        journal,
+        shares,
+        ledger,
+        partial(_settled_calls, sessions),
+        shards=settings.shards,
+        rules=OfflineRules(
+            workers_max=settings.offline_workers_max,
+            unconfirmed_keys_s=settings.offline_keys_s if settings.offline_keys == "allow" else 0.0,
+        ),
+        bounds=HistoryBounds(rebuild_s=settings.rebuild_wait_s, records_max=settings.recent_records_max),
+    )
 
 
 async def _settled_calls(sessions: Sessions, call_ids: Sequence[str]) -> set[str]:

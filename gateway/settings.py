@@ -85,6 +85,21 @@ class Settings(BaseSettings):
 
     # ---- limits and budgets
     expected_output_tokens: int = Field(default=1024, ge=1, le=1_000_000)
+    stream_slice_tokens: int = Field(
+        default=2048, ge=1, le=1_000_000, description="output held at a time for a stream without a bound"
+    )
+    stream_extend_wait_s: float = Field(
+        default=2.0, gt=0, le=30, description="how long a stream whose slice is used up waits for the next"
+    )
+    hold_lease_s: float = Field(default=30.0, ge=1, le=3600, description="a hold not renewed for so long is an orphan")
+    hold_sent_mark_s: float = Field(
+        default=0.1, gt=0, le=10, description="how long after it was sent a call is marked as sent, where it still runs"
+    )
+    progress_s: float = Field(default=1.0, gt=0, le=10, description="how often the progress of a stream is written")
+    progress_tokens_max: int = Field(default=64, ge=1, le=100_000, description="… or after so many output tokens")
+    swept_memory_s: int = Field(
+        default=7200, ge=60, le=864_000, description="how long a swept call's own settlement may come late"
+    )
     grant_months: int = Field(default=12, ge=1, le=120)
     redis_timeout_s: float = Field(
         default=2.0, gt=0, le=30, description="for everything but calls: the drain, the office"
@@ -100,6 +115,23 @@ class Settings(BaseSettings):
     )
     offline_workers_max: int = Field(
         default=16, ge=1, le=1024, description="how many workers share that exposure, over all machines"
+    )
+    offline_keys: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="keys that Postgres cannot confirm either, while Redis is away: 1 s, or offline_keys_s",
+    )
+    offline_keys_s: float = Field(default=600.0, ge=0, le=86_400)
+    rebuild_wait_s: float = Field(
+        default=2.0,
+        gt=0,
+        le=8,
+        description="how long calls under a cap wait, after a failover, for live workers to register",
+    )
+    recent_records_max: int = Field(
+        default=20_000,
+        ge=64,
+        le=1_000_000,
+        description="settlements that a worker can tell again, until they are drained",
     )
     journal_max_bytes: int = Field(
         default=256 * MIB, ge=2 * MIB, le=64 * 1024 * MIB, description="what a worker keeps on its disk at most"

@@ -20,7 +20,11 @@ from redis.exceptions import ResponseError
 from gateway.admission.circuit import Circuit
 from gateway.admission.pipe import Pipe, StoreBusy, StoreUnavailable
 
-TICK = (Path(__file__).parent / "scripts" / "tick.lua").read_text(encoding="utf-8")
+_SCRIPTS = Path(__file__).parent / "scripts"
+TICK = "\n".join(
+    (_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8")
+    for part in ("state", "windows", "money", "holds", "history", "books")
+)
 
 Reply = list[Any]
 _Asked = list[tuple[bytes, asyncio.Future[Reply]]]
@@ -104,7 +108,11 @@ def _resolve(asked: _Asked, packed: bytes) -> None:
         _fail(asked, StoreUnavailable("what answered is no Redis of ours"))
         return
     for (_, future), reply in zip(asked, replies, strict=True):
-        if not future.done():
+        if future.done():
+            continue
+        if reply[0] == "defect":
+            future.set_exception(ResponseError(reply[1]))
+        else:
             future.set_result(reply)
 
 

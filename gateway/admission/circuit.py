@@ -7,13 +7,14 @@ unless set otherwise), and closes when a probe of the standby went through and w
 from __future__ import annotations
 
 import asyncio
+import time
 
 
 class Circuit:
     """The circuits of one process's shards, closed at first."""
 
     def __init__(self) -> None:
-        self._open: set[int] = set()
+        self._open: dict[int, float] = {}
         self.opened = asyncio.Event()
         """Something has opened since this was last cleared."""
 
@@ -23,12 +24,16 @@ class Circuit:
     def failed(self, shard: int) -> None:
         """It did not answer."""
         if shard not in self._open:
-            self._open.add(shard)
+            self._open[shard] = time.monotonic()
             self.opened.set()
 
     def works(self, shard: int) -> None:
         """It answers again."""
-        self._open.discard(shard)
+        self._open.pop(shard, None)
+
+    def open_for_s(self, shard: int) -> float:
+        """How long it has not answered; 0 where it does."""
+        return time.monotonic() - self._open[shard] if shard in self._open else 0.0
 
     @property
     def open_shards(self) -> frozenset[int]:

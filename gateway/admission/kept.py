@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from gateway.call import Call
+
 FORMAT = 1
 
 
@@ -47,3 +49,10 @@ def from_wire_kept(data: bytes) -> Kept:
     if kept.format != FORMAT:
         raise ValueError(f"a kept settlement of format {kept.format}, which this release does not know")
     return kept
+
+
+def kept_settlement(call: Call, nano_usd: int, operation: tuple[Any, ...]) -> Kept:
+    """A settlement as the journal keeps it."""
+    caller, month = call.caller, str(call.month)
+    scopes = tuple(scope for scope, _ in caller.money_scopes(month))
+    return Kept(FORMAT, call.id.hex, caller.account_id, caller.key_id, month, scopes, nano_usd, operation)

@@ -52,13 +52,21 @@ class Shares:
                 share.epoch, share.spent = epoch, share.untold
                 self._shares.move_to_end(scope)
 
+    def covers(self, scopes: Iterable[Scope], epoch: int, amount: int) -> bool:
+        """Would a call that costs at most this be let through?"""
+        shares = [self._shares.get(scope) for scope in scopes]
+        return all(
+            share is not None and share.epoch == epoch and share.spent + amount <= self.share_nano_usd
+            for share in shares
+        )
+
     def take(self, scopes: Iterable[Scope], epoch: int, amount: int) -> bool:
         """Let a call through that costs at most this; False where a share does not cover it."""
-        shares = [self._shares.get(scope) for scope in scopes]
-        held = [share for share in shares if share is not None and share.epoch == epoch]
-        if len(held) < len(shares) or any(share.spent + amount > self.share_nano_usd for share in held):
+        scopes = list(scopes)
+        if not self.covers(scopes, epoch, amount):
             return False
-        for share in held:
+        for scope in scopes:
+            share = self._shares[scope]
             share.spent += amount
             share.untold += amount
         return True

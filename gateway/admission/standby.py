@@ -4,8 +4,10 @@
    this worker, or, where that is gone, by the next process that finds its files. Always through Redis, never past it into the ledger:
    there is one place where grants are spent and caps are kept. Once only: before a record is told, the ledger is asked whether it has
    the call; what is not there yet, the script knows by the call's id.
- - Open circuits are probed until they work again.
- - A call that comes meanwhile may be let through on the account's share of the exposure (`offline.py`).
+ - Open circuits are probed until they work again; the probe is the heartbeat of `history.py`, so that a Redis that has forgotten something
+   is told it again before anybody asks it.
+ - A call that comes meanwhile may be let through on the account's share of the exposure (`offline.py`), if the disk would take its
+   settlement and its key was confirmed. Limits of requests, tokens and concurrency are not kept then; the exposure is what bounds it.
 
 Units: nano-USD, seconds. Errors: `JournalRefused` where the disk does not take a record either.
 """
@@ -13,28 +15,33 @@ Units: nano-USD, seconds. Errors: `JournalRefused` where the disk does not take 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 from redis.exceptions import ResponseError
 
+from billing.ids import uuid7
 from gateway.admission.batch import Reply, Ticker, shard_of
 from gateway.admission.circuit import Circuit
 from gateway.admission.counters import LedgerSync, UnknownAccount
+from gateway.admission.history import History, HistoryBounds, SettledCalls
 from gateway.admission.kept import Kept, from_wire_kept, to_wire_kept
-from gateway.admission.offline import Shares
+from gateway.admission.offline import Scope, Shares
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.recall import Operation
+from gateway.call import Call
 from gateway.errors import ServiceUnavailable
 from gateway.metrics import JOURNAL_FAULTS, MONEY_AT_RISK_USD, REPLAYED_RECORDS
 from gateway.spool.journal import Journal
 
 log = structlog.get_logger("standby")
 _REPLAY_BATCH = 200
-
-SettledCalls = Callable[[Sequence[str]], Awaitable[set[str]]]
-"""Which of these calls have their settlement in the ledger; raises `ServiceUnavailable` where that cannot be told."""
+_RECORD_BYTES = 4096
+"""Set aside on the disk for each call that is let through; a settlement takes about a third of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,18 @@ class Pace:
     probe_s: float = 0.05
     beat_s: float = 1.0
     adopt_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineRules:
+    """Who may be let through while Redis is away, beyond what the shares say."""
+
+    workers_max: int = 16
+    unconfirmed_keys_s: float = 0.0
+    """How long after Redis went away a key that the ledger's database cannot confirm either still serves."""
+
+
+_BOUNDS = HistoryBounds()
 
 
 class Standby:
@@ -59,24 +78,84 @@ class Standby:
         *,
         shards: int,
         pace: Pace = Pace(),
+        rules: OfflineRules = OfflineRules(),
+        bounds: HistoryBounds = _BOUNDS,
     ) -> None:
         self.circuit = Circuit()
         self.shares = shares
+        worker = uuid7(time.time_ns() // 1_000_000).hex
+        self.history = History(ticker, ledger, settled_calls, self.keep, worker=worker, shards=shards, bounds=bounds)
         self._ticker = ticker
         self._journal = journal
         self._ledger = ledger
         self._settled_calls = settled_calls
         self._shards = shards
         self._pace = pace
+        self._rules = rules
+        self._through: dict[str, tuple[list[Scope], int]] = {}
         self._at_risk_nano_usd = 0
 
     # ---- what calls ask of it -----------------------------------------------------------------------------------------------
 
     async def keep(self, kept: Kept) -> None:
-        """Returns once the settlement is safe on the disk."""
+        """Returns once the settlement is safe on the disk; raises `JournalRefused` where it is not."""
         await self._journal.append(to_wire_kept(kept))
-        self.shares.owe(kept.share_scopes, kept.nano_usd)
-        self._risk(kept.nano_usd)
+        through = self._through.pop(kept.call_id, None)
+        if through is None:
+            self.shares.owe(kept.share_scopes, kept.nano_usd)
+            self._risk(kept.nano_usd)
+        else:
+            scopes, amount_nano_usd = through
+            self.shares.ended(scopes, amount_nano_usd, kept.nano_usd)
+            self._risk(kept.nano_usd - amount_nano_usd)
+
+    async def lets_through(self, call: Call, amount_nano_usd: int) -> bool:
+        """May this call go on without Redis, at a cost of at most this?"""
+        caller, month, shard = call.caller, str(call.month), shard_of(call.caller.account_id, self._shards)
+        if not caller.confirmed and self.circuit.open_for_s(shard) >= self._rules.unconfirmed_keys_s:
+            return False
+        if self.history.live_workers > self._rules.workers_max:
+            log.error("too_many_workers_for_the_exposure", live=self.history.live_workers, max=self._rules.workers_max)
+            return False
+        scopes = [(caller.account_id, scope) for scope, _ in caller.money_scopes(month)]
+        if not self.shares.covers(scopes, caller.epoch, amount_nano_usd):
+            return False
+        if not await self._journal.is_ready(_RECORD_BYTES * (len(self._through) + 1)):
+            return False
+        if not self.shares.take(scopes, caller.epoch, amount_nano_usd):
+            return False
+        self._through[call.id.hex] = scopes, amount_nano_usd
+        self._risk(amount_nano_usd)
+        return True
+
+    def settled(self, call: Call, operation: Operation, reply: Reply) -> None:
+        """Redis has taken a settlement."""
+        self.history.settled(shard_of(call.caller.account_id, self._shards), call, operation, reply)
+        if self._through:
+            self._over(call, int(reply[1]))
+
+    def freed(self, call: Call, operation: Operation) -> None:
+        """A call is not served; Redis knows, or will."""
+        self.history.freed(shard_of(call.caller.account_id, self._shards), operation)
+        if self._through:
+            self._over(call, 0)
+
+    def _over(self, call: Call, cost_nano_usd: int) -> None:
+        """If this call was let through, its place is free again."""
+        through = self._through.pop(call.id.hex, None)
+        if through is not None:
+            scopes, amount_nano_usd = through
+            self.shares.ended(scopes, amount_nano_usd, cost_nano_usd)
+            self.shares.told(scopes, cost_nano_usd)
+            self._risk(-amount_nano_usd)
+
+    def admitted(self, call: Call) -> None:
+        """Redis has admitted a call."""
+        if self.shares.share_nano_usd == 0:
+            return
+        caller = call.caller
+        scopes = caller.money_scopes(str(call.month))
+        self.shares.renew([(caller.account_id, scope) for scope, _ in scopes], caller.epoch)
 
     def _risk(self, change_nano_usd: int) -> None:
         self._at_risk_nano_usd += change_nano_usd
@@ -104,6 +183,8 @@ class Standby:
             await self._pause(stopping)
         if not self.circuit.open_shards:
             await self.replay()
+            with suppress(StoreUnavailable):
+                await self.history.leave()
 
     async def _pause(self, stopping: asyncio.Event) -> None:
         """Until the next probe is due; a circuit that opens cuts it short."""
@@ -119,7 +200,7 @@ class Standby:
 
     async def _probe_one(self, shard: int) -> None:
         try:
-            await self._ticker.ask(shard, ("V", "", []), through=True)
+            await self.history.look(shard)
         except StoreUnavailable:
             self.circuit.failed(shard)
             return
