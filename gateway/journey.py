@@ -21,6 +21,7 @@ import structlog
 from billing.money import to_wire_decimal
 from billing.prices import Price
 from gateway.admission.admit import Admission, StaleCaller, StalePrices, affordable_output_tokens
+from gateway.alerts.refusals import Refusals
 from gateway.call import Caller, Hold, Outcome, Settlement
 from gateway.clock import Clock, from_ns
 from gateway.errors import (
@@ -74,6 +75,7 @@ class Journey:
         call_log: CallLog,
         counts: CallCounts,
         repeats: Repeats,
+        refusals: Refusals,
     ) -> None:
         self._clock = clock
         self._identify = identify
@@ -84,6 +86,7 @@ class Journey:
         self._call_log = call_log
         self._counts = counts
         self._repeats = repeats
+        self._refusals = refusals
 
     async def carry(self, door: Door) -> None:
         """Answer one call, whatever happens."""
@@ -94,6 +97,8 @@ class Journey:
                 trip.outcome = await self._carry(trip)
         except GatewayError as error:
             trip.outcome, trip.code = ("interrupted" if door.started else "refused"), error.code
+            if isinstance(error, NotCovered):
+                self._refusals.saw(trip.caller_known, error)
             await self._tell(trip, error)
         except TimeoutError:
             trip.code = "upstream_interrupted"

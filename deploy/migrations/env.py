@@ -13,6 +13,7 @@ import billing.invoice.tables
 import billing.ledger.tables
 import billing.rate_cards
 import billing.share.tables
+import gateway.alerts.tables
 import gateway.keys.tables
 from billing.database import open_engine
 
