@@ -67,6 +67,15 @@ def subtract(amount: Decimal, less: Decimal) -> Decimal:
     return _EXACT.subtract(amount, less)
 
 
+def sum_of_products(counts: Iterable[int], prices: Iterable[Decimal]) -> Decimal:
+    """The exact Σ count × price; raises `decimal.Inexact` rather than drop a digit."""
+    total = ZERO
+    for count, price in zip(counts, prices, strict=True):
+        if count:
+            total = _EXACT.fma(count, price, total)
+    return total
+
+
 def round_line(exact: Decimal, currency: str) -> Decimal:
     """An invoice line: half up to the minor unit (away from zero on a tie)."""
     return exact.quantize(minor_unit(currency), rounding=decimal.ROUND_HALF_UP, context=_ROUND)

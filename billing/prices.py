@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from billing.money import ZERO, add, multiply
+from billing.money import ZERO, add, multiply, sum_of_products
 from billing.usage import NOTHING, PAGE_KINDS, TOKEN_KINDS, Usage
 
 _PER_MILLION = Decimal("0.000001")
@@ -118,10 +118,14 @@ def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) ->
 
 
 def _sum(usage: Usage, granted: Usage, prices: ModelPrice) -> Decimal:
-    tokens = [_part(usage, granted, prices, kind) for kind in TOKEN_KINDS if usage.quantity(kind)]
-    pages = [_part(usage, granted, prices, kind) for kind in PAGE_KINDS if usage.quantity(kind)]
-    return add((multiply(add(tokens), _PER_MILLION), *pages))
-
-
-def _part(usage: Usage, granted: Usage, prices: ModelPrice, kind: str) -> Decimal:
-    return multiply(usage.quantity(kind) - granted.quantity(kind), prices.of(kind))
+    # Spelled out, because the ledger asks for it four times an entry.
+    counts = (
+        usage.input_tokens - granted.input_tokens,
+        usage.cached_input_tokens - granted.cached_input_tokens,
+        usage.output_tokens - granted.output_tokens,
+    )
+    tokens = multiply(sum_of_products(counts, (prices.input, prices.cached_input, prices.output)), _PER_MILLION)
+    if not (usage.standard_pages or usage.enhanced_pages):
+        return tokens
+    pages = (usage.standard_pages - granted.standard_pages, usage.enhanced_pages - granted.enhanced_pages)
+    return add((tokens, sum_of_products(pages, (prices.standard, prices.enhanced))))

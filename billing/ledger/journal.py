@@ -11,17 +11,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col, func, select
 
 from billing.ledger.entry import Grants, Settled, exact_id, partition_of, to_row_entry, to_row_reversal
 from billing.ledger.record import ORPHANED
-from billing.ledger.statements import ENTRY_TYPES, insert_entries
+from billing.ledger.statements import ENTRY_TYPES, STAGING, insert_staged, stage
 from billing.ledger.tables import ClosedMonth, LedgerGrantUse
 from billing.periods import Month
 
@@ -29,8 +32,9 @@ CLOSE_LOCK = 7_061_001
 """Advisory lock: shared by everyone who appends, exclusive for whoever closes a month."""
 
 _PARTITION_LOCK = 7_061_002
-_INSERT = text(insert_entries())
-_MONEY_COLUMNS = [name for name, kind in ENTRY_TYPES.items() if kind == "numeric"]
+_STAGE = text(stage())
+_INSERT = text(insert_staged())
+_IN_ORDER = itemgetter(*ENTRY_TYPES)
 
 
 async def append(session: AsyncSession, settled: Sequence[Settled], now: datetime) -> int:
@@ -66,10 +70,21 @@ async def _insert(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> set[
     """Insert what is not there yet, and add it to the rollups and running totals; returns the ids of what is new."""
     if not rows:
         return set()
-    columns = {name: [row[name] for row in rows] for name in ENTRY_TYPES}
-    for name in _MONEY_COLUMNS:
-        columns[name] = [None if value is None else str(value) for value in columns[name]]
-    return set((await session.execute(_INSERT, columns)).scalars())
+    await session.execute(_STAGE)
+    await _copy(session, rows)
+    return set((await session.execute(_INSERT)).scalars())
+
+
+async def _copy(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    """Straight through the driver, for which SQLAlchemy has no word; its errors are made those of SQLAlchemy."""
+    connection = await (await session.connection()).get_raw_connection()
+    driver: Any = connection.driver_connection
+    try:
+        await driver.copy_records_to_table(STAGING, records=map(_IN_ORDER, rows), columns=list(ENTRY_TYPES))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DBAPIError("COPY", None, error) from error
+    except OverflowError as error:
+        raise DBAPIError("COPY", None, asyncpg.NumericValueOutOfRangeError(f"{error}")) from error
 
 
 async def _replace_estimates(

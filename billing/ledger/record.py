@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -90,6 +91,7 @@ def to_wire_prices(price: Price) -> tuple[str, str, str, str, str]:
     return str(p.input), str(p.cached_input), str(p.output), str(p.standard), str(p.enhanced)
 
 
+@lru_cache(maxsize=4096)
 def from_wire_prices(prices: tuple[str, str, str, str, str]) -> ModelPrice:
     return ModelPrice(*map(Decimal, prices))
 

@@ -4,7 +4,8 @@ One statement takes a whole batch: it inserts the entries that are not there yet
 daily rollup of their accounts, to the quarter-hourly one of the house, and to the running totals. So an entry and its rollups are in
 one transaction because they are in one statement. The same sums (`MEASURES`) check the rollups against the entries later.
 
-Rows come as one array a column (`unnest`), money as text: measured 2026-11 as the cheapest way through asyncpg.
+Rows come by COPY into a temporary table, money as text: measured 2026-11 as the cheapest way through asyncpg (an array a column takes
+the driver 20 µs a row, one INSERT a row ten times as much).
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ ENTRY_TYPES = {
 }
 """Every column of `ledger_entry` and the type in which its values come."""
 
+STAGING = "ledger_incoming"
+
 _SIGN = "CASE kind WHEN 'reversal' THEN -1 ELSE 1 END"
 
 MEASURES = {
@@ -100,14 +103,19 @@ _TOTAL_KEY = ("account_id", "billing_month", "key_id")
 _TOTAL_MEASURES = {"entries": "count(*)", "cost": "sum(cost)"}
 
 
-def insert_entries() -> str:
-    """Takes an array a column, named as the column; gives the ids of the entries that are new."""
-    arrays = ", ".join(f"CAST(:{name} AS {_array(kind)})" for name, kind in ENTRY_TYPES.items())
+def stage() -> str:
+    """Makes the table of this connection into which a batch is copied; it is empty again after each transaction."""
+    columns = ", ".join(f"{name} {'text' if kind == 'numeric' else kind}" for name, kind in ENTRY_TYPES.items())
+    return f"CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} ({columns}) ON COMMIT DELETE ROWS"
+
+
+def insert_staged() -> str:
+    """Moves what was copied into the ledger; gives the ids of the entries that are new."""
     values = ", ".join(f"{name}::numeric" if kind == "numeric" else name for name, kind in ENTRY_TYPES.items())
     columns = ", ".join(ENTRY_TYPES)
     return f"""
 WITH fresh AS (
-    INSERT INTO ledger_entry ({columns}) SELECT {values} FROM unnest({arrays}) AS given ({columns})
+    INSERT INTO ledger_entry ({columns}) SELECT {values} FROM {STAGING} ORDER BY entry_id
     ON CONFLICT DO NOTHING RETURNING *
 ), days AS ({_added("ledger_day", dict(zip(DAY_KEY, DAY_KEY, strict=True)), MEASURES)}
 ), totals AS ({_added("ledger_total", dict(zip(_TOTAL_KEY, _TOTAL_KEY, strict=True)), _TOTAL_MEASURES)}
@@ -139,7 +147,3 @@ def _added(table: str, key: dict[str, str], measures: dict[str, str]) -> str:
 
 def _measured(measures: dict[str, str]) -> list[str]:
     return [f"{expression} AS {name}" for name, expression in measures.items()]
-
-
-def _array(kind: str) -> str:
-    return "text[]" if kind == "numeric" else f"{kind}[]"
