@@ -113,6 +113,7 @@ class NewSharePlan(Struct, forbid_unknown_fields=True):
     pool_rate: Text
     rule: Text = "pro_rata"
     minimum_payout: Text = "0.00"
+    payer_cap: Text | None = None
 
 
 class NewManifest(Struct, forbid_unknown_fields=True):

@@ -103,8 +103,9 @@ async def plan(
     minimum_payout: str = "0.00",
     effective_month: str = "2026-10",
     at: datetime = MID_OCTOBER,
+    **more: Any,
 ) -> str:
-    values = {"effective_month": effective_month, "pool_rate": pool_rate, "minimum_payout": minimum_payout}
+    values = {"effective_month": effective_month, "pool_rate": pool_rate, "minimum_payout": minimum_payout, **more}
     async with sessions.begin() as session:
         return (await add_plan(session, values, ACTOR, at)).id
 
