@@ -51,6 +51,7 @@ ENTRY_TYPES = {
     "streamed": "boolean",
     "attempts": "integer",
     "recorded_at": "timestamptz",
+    "place": "bigint",
 }
 """Every column of `ledger_entry` and the type in which its values come."""
 
@@ -110,18 +111,38 @@ def stage() -> str:
 
 
 def insert_staged() -> str:
-    """Moves what was copied into the ledger; gives the ids of the entries that are new."""
+    """Moves what was copied into the ledger, with its rollups; takes the chains that it lengthens, an array a column."""
     values = ", ".join(f"{name}::numeric" if kind == "numeric" else name for name, kind in ENTRY_TYPES.items())
     columns = ", ".join(ENTRY_TYPES)
     return f"""
 WITH fresh AS (
     INSERT INTO ledger_entry ({columns}) SELECT {values} FROM {STAGING} ORDER BY entry_id
-    ON CONFLICT DO NOTHING RETURNING *
+    RETURNING *
 ), days AS ({_added("ledger_day", dict(zip(DAY_KEY, DAY_KEY, strict=True)), MEASURES)}
 ), totals AS ({_added("ledger_total", dict(zip(_TOTAL_KEY, _TOTAL_KEY, strict=True)), _TOTAL_MEASURES)}
 ), slots AS ({_added("ledger_slot", SLOT_KEY, MEASURES)}
 )
-SELECT entry_id FROM fresh"""  # noqa: S608 - composed of the names above alone
+UPDATE ledger_proof SET entries = chain.entries, head = chain.head
+FROM unnest(CAST(:accounts AS text[]), CAST(:months AS text[]), CAST(:entries AS bigint[]), CAST(:heads AS bytea[]))
+    AS chain (account_id, booked_month, entries, head)
+WHERE ledger_proof.account_id = chain.account_id AND ledger_proof.booked_month = chain.booked_month"""  # noqa: S608 - composed of the names above alone
+
+
+LOCK_CHAINS = """
+SELECT account_id, booked_month, entries, head
+FROM unnest(CAST(:accounts AS text[]), CAST(:months AS text[])) AS wanted (account_id, booked_month)
+JOIN ledger_proof USING (account_id, booked_month) ORDER BY account_id, booked_month FOR UPDATE OF ledger_proof"""
+"""Locks chains, in one order for everybody, so that two writers that meet wait instead of dead-locking (traps.md 34)."""
+
+BEGIN_CHAINS = """
+INSERT INTO ledger_proof (account_id, booked_month, entries, head)
+SELECT * FROM unnest(CAST(:accounts AS text[]), CAST(:months AS text[]), CAST(:entries AS bigint[]), CAST(:heads AS bytea[]))
+ON CONFLICT DO NOTHING"""
+
+KNOWN_ENTRIES = """
+SELECT entry_id, estimated_reason FROM ledger_entry
+JOIN unnest(CAST(:partitions AS integer[]), CAST(:ids AS uuid[])) AS asked (partition_month, entry_id)
+USING (partition_month, entry_id)"""
 
 
 def rollup_differences(table: str, key: dict[str, str], rows_where: str, entries_where: str) -> str:
