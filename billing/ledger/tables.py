@@ -20,7 +20,7 @@ class LedgerEntry(SQLModel, table=True):
     __tablename__ = "ledger_entry"
     __table_args__ = (
         # An account's month in the order of its proof, for statements and exports; a rate card's gap (BRIN: entries come in time).
-        Index("ledger_entry_by_booking", "account_id", "booked_month", "entry_id"),
+        Index("ledger_entry_by_booking", "account_id", "booked_month", "place"),
         Index("ledger_entry_by_instant", "accepted_at", postgresql_using="brin"),
         {"postgresql_partition_by": "LIST (partition_month)"},
     )

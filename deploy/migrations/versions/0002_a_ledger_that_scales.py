@@ -51,7 +51,6 @@ def upgrade() -> None:
     op.drop_index("ledger_entry_by_booking", table_name="ledger_entry")
     op.drop_index("ledger_entry_by_account", table_name="ledger_entry")
     op.drop_index("ledger_entry_by_instant", table_name="ledger_entry")
-    op.create_index("ledger_entry_by_booking", "ledger_entry", ["account_id", "booked_month", "entry_id"])
     op.create_index("ledger_entry_by_instant", "ledger_entry", ["accepted_at"], postgresql_using="brin")
     op.create_table(
         "ledger_day",
@@ -73,6 +72,7 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": 70},
     )
     op.add_column("ledger_entry", sa.Column("place", sa.BigInteger(), server_default="0", nullable=False))
+    op.create_index("ledger_entry_by_booking", "ledger_entry", ["account_id", "booked_month", "place"])
     op.create_table(
         "ledger_proof",
         sa.Column("account_id", _TEXT(), nullable=False),

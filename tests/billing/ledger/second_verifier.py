@@ -15,11 +15,15 @@ from typing import Any
 TEXT, NUMBER, WHOLE, TRUTH = "text", "number", "whole", "truth"
 FIELDS = {
     **dict.fromkeys(("entry_id", "call_id", "kind", "reverses", "account_id", "key_id", "accepted_at"), TEXT),
-    **dict.fromkeys(("billing_month", "booked_month", "endpoint", "model_asked", "model", "model_answered", "card_id"), TEXT),
+    **dict.fromkeys(
+        ("billing_month", "booked_month", "endpoint", "model_asked", "model", "model_answered", "card_id"), TEXT
+    ),
     **dict.fromkeys(("input_price", "cached_input_price", "output_price", "standard_price", "enhanced_price"), NUMBER),
     "discount": NUMBER,
     "discount_reason": TEXT,
-    **dict.fromkeys(("input_tokens", "cached_input_tokens", "output_tokens", "standard_pages", "enhanced_pages"), WHOLE),
+    **dict.fromkeys(
+        ("input_tokens", "cached_input_tokens", "output_tokens", "standard_pages", "enhanced_pages"), WHOLE
+    ),
     **dict.fromkeys(("granted_input_tokens", "granted_cached_input_tokens", "granted_output_tokens"), WHOLE),
     **dict.fromkeys(("list_cost", "cost"), NUMBER),
     "estimated_reason": TEXT,

@@ -78,7 +78,12 @@ async def test_a_replaced_estimate_stands_in_the_proof_once_with_its_reversal(se
 async def test_an_entry_that_is_changed_in_the_database_no_longer_leads_to_the_root(sessions: Sessions) -> None:
     await book(sessions, *(call(ACCOUNT) for _ in range(5)))
     root, _ = await proved(sessions)
-    changes = ("cost = 0", "output_tokens = output_tokens - 1", "model = 'solar-mini4'", "accepted_at = accepted_at + '1 us'")
+    changes = (
+        "cost = 0",
+        "output_tokens = output_tokens - 1",
+        "model = 'solar-mini4'",
+        "accepted_at = accepted_at + '1 us'",
+    )
     for change in changes:
         async with sessions() as session:
             await session.execute(text(f"UPDATE ledger_entry SET {change} WHERE place = 3"))  # noqa: S608 - written above
