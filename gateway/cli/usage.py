@@ -112,6 +112,8 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
 
 def _cell(value: object) -> object:
     """A cell that a spreadsheet does not take for a formula."""
+    if isinstance(value, bool):
+        return str(value).lower()
     if not isinstance(value, str) or value.removeprefix("-").replace(".", "", 1).isdigit():
         return value
     return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -70,7 +70,7 @@ def test_a_cursor_a_month_or_a_format_that_is_none_is_refused(gateway: Gateway) 
             caller.get("/usage/calls", headers={"accept": "image/png"}),
         ]
     assert [(answer.status_code, error_of(answer)["code"]) for answer in refusals] == [
-        (400, "invalid_request"),
-        (400, "invalid_request"),
+        (400, "invalid_request_body"),
+        (400, "invalid_request_body"),
         (406, "not_acceptable"),
     ]
