@@ -54,6 +54,11 @@ def multiply(*factors: Decimal | int) -> Decimal:
     return product
 
 
+def shift(amount: Decimal | int, places: int) -> Decimal:
+    """Exactly `amount` × 10^`places`; raises `decimal.Inexact` rather than drop a digit."""
+    return _EXACT.scaleb(amount, places)
+
+
 def add(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum; raises `decimal.Inexact` rather than drop a digit."""
     total = ZERO
@@ -65,15 +70,6 @@ def add(amounts: Iterable[Decimal]) -> Decimal:
 def subtract(amount: Decimal, less: Decimal) -> Decimal:
     """The exact difference; raises `decimal.Inexact` rather than drop a digit."""
     return _EXACT.subtract(amount, less)
-
-
-def sum_of_products(counts: Iterable[int], prices: Iterable[Decimal]) -> Decimal:
-    """The exact Σ count × price; raises `decimal.Inexact` rather than drop a digit."""
-    total = ZERO
-    for count, price in zip(counts, prices, strict=True):
-        if count:
-            total = _EXACT.fma(count, price, total)
-    return total
 
 
 def round_line(exact: Decimal, currency: str) -> Decimal:
