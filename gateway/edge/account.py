@@ -17,6 +17,7 @@ from billing.prices import Price
 from billing.usage import PAGE_KINDS, TOKEN_KINDS
 from gateway.alerts import store as alert_store
 from gateway.alerts.shapes import to_wire_alert
+from gateway.edge.calls import own_calls
 from gateway.edge.desk import Desk
 from gateway.edge.finance import invoice_page, share_page
 from gateway.edge.operator import one_of
@@ -118,4 +119,4 @@ def _to_wire_model(name: str, price: Price) -> dict[str, Any]:
     }
 
 
-ACCOUNT: list[Any] = [models, own_usage, own_account, own_invoices, own_shares]
+ACCOUNT: list[Any] = [models, own_usage, own_calls, own_account, own_invoices, own_shares]
