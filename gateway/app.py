@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import httpx
 from litestar import Litestar, Router
@@ -25,7 +26,7 @@ from redis.exceptions import RedisError
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
-from gateway.admission.batch import Ticker
+from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.pipe import Pipe
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
@@ -43,6 +44,8 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
+from gateway.repeat import Repeats
+from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
@@ -67,6 +70,7 @@ class House:
     solar: Solar
     call_log: CallLog
     counts: CallCounts
+    shelf: Shelf
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
@@ -93,6 +97,12 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         timeout_s=settings.redis_timeout_s,
         waiting_max=settings.redis_waiting_max,
     )
+    # A connection of their own: a kept answer of megabytes must not stand in the way of an admission.
+    answers_pipe = Pipe(
+        settings.redis_url.get_secret_value(),
+        timeout_s=settings.redis_timeout_s,
+        waiting_max=settings.redis_waiting_max,
+    )
     ticker = Ticker(pipe, batch_max=settings.script_batch_max, stream_max=settings.usage_stream_max)
     house = House(
         settings=settings,
@@ -115,6 +125,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         solar=_open_solar(settings),
         call_log=CallLog(),
         counts=CallCounts(),
+        shelf=_open_shelf(settings, answers_pipe),
     )
     try:
         yield house
@@ -123,6 +134,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         house.call_log.flush()
         house.counts.flush()
         await ticker.close()
+        await answers_pipe.close()
         await redis.aclose()
         await engine.dispose()
 
@@ -144,6 +156,12 @@ def open_journey(house: House) -> Journey:
         ),
         house.call_log,
         house.counts,
+        Repeats(
+            house.shelf,
+            partial(shard_of, shards=settings.shards),
+            answer_max_bytes=settings.idempotency_answer_max_bytes,
+            memory_max_bytes=settings.idempotency_memory_max_bytes,
+        ),
     )
 
 
@@ -218,6 +236,21 @@ def _open_redis(settings: Settings) -> Redis:
         retry=Retry(NoBackoff(), 0),
         health_check_interval=0,
     )
+
+
+def _open_shelf(settings: Settings, pipe: Pipe) -> Shelf:
+    def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
+        return pipe.ask(*command)
+
+    bounds = ShelfBounds(
+        shards=settings.shards,
+        keep_s=settings.idempotency_keep_s,
+        replay_s=settings.idempotency_replay_s,
+        lease_s=settings.idempotency_lease_s,
+        total_max_bytes=settings.idempotency_total_max_bytes,
+        claims_max=settings.idempotency_claims_max,
+    )
+    return Shelf(ask, bounds)
 
 
 def _open_solar(settings: Settings) -> Solar:

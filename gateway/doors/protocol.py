@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.doors.asgi import check_body_headers
 from gateway.doors.hang_up import HangUp
-from gateway.edge.wire import content_type_of, secret_of, to_wire_error, to_wire_error_event
+from gateway.edge.wire import from_wire_head, to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, RequestTooLarge
 from gateway.journey import Journey
 from gateway.meter.endpoint import Endpoint
@@ -83,8 +83,7 @@ class InferenceCycle:
 
     def __init__(self, protocol: InferenceProtocol, endpoint: Endpoint, headers: list[tuple[bytes, bytes]]) -> None:
         self.endpoint = endpoint
-        self.secret = secret_of(headers)
-        self.content_type = content_type_of(headers)
+        self.secret, self.content_type, self.idempotency_key = from_wire_head(headers)
         self._headers = headers
         self._protocol = protocol
         self._transport: asyncio.Transport = protocol.transport
