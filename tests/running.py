@@ -23,7 +23,7 @@ import httpx
 from tests.waiting import wait_until
 
 _SERVES = re.compile(r"serves on (http://\S+)/v1")
-_START_S = 60
+_START_S = 150
 _STOP_S = 40
 _numbers = itertools.count()
 

@@ -8,13 +8,13 @@ back of an earlier `month`) or one of the sums `amount`, `carried_in`, `carried_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from billing.exports.pdf import render
-from billing.exports.statement import csv_text, harmless
+from billing.exports.statement import csv_text, harmless, share_json
 from billing.money import to_wire_decimal
 from billing.share.payout import Statement
 
@@ -41,6 +41,18 @@ _SUM_NAMES = {
 }
 
 
+def share_for_finance(share: Statement, pools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The statement with the payer and the invoice behind each step of its own month: for finance only, never for a partner."""
+    behind = {pool["payer"]: pool for pool in pools}
+    steps = [
+        {**step, "payer_account_id": behind[step["payer"]]["account_id"], "invoice": behind[step["payer"]]["invoice"]}
+        if step["kind"] == "pool"
+        else step
+        for step in share.steps
+    ]
+    return {**share_json(share), "steps": steps}
+
+
 def steps_csv(share: Statement) -> str:
     """One row a step, then the sums; columns as in `STEP_COLUMNS`."""
     head = {"account_id": share.account_id, "month": share.month, "rule": share.rule, "currency": share.currency}
@@ -58,16 +70,16 @@ def steps_csv(share: Statement) -> str:
     return csv_text(STEP_COLUMNS, [*steps, *sums])
 
 
-def share_pdf(share: Statement, partner: str, seller: str, at: datetime | None = None) -> bytes:
-    """The statement on paper: `partner` and `seller` as they are called, `at` the instant at which it was computed."""
+def share_pdf(share: Statement, partner: str, house: str, at: datetime | None = None) -> bytes:
+    """The statement on paper: `partner` (who supplied the text) and `house` as they are called, `at` when it was computed."""
     terms = share.terms
     return render(
         "share.typ",
         {
             "title": f"수익 배분 명세서 {share.month}",
             "heading": {"ko": "수익 배분 명세서", "en": "Revenue share", "number": share.month},
-            "seller": {"name": seller, "facts": []},
-            "buyer": {"name": partner, "facts": [["계정 Account", share.account_id]]},
+            "seller": {"name": partner, "facts": [["계정 Account", share.account_id]]},
+            "buyer": {"name": house, "facts": []},
             "facts": [
                 _fact("월", "Month", share.month),
                 _fact("규칙", "Rule", share.rule),

@@ -5,9 +5,9 @@ that is printed beside it, rounded once (half up, as an invoice line). Taxes are
 The rules are data (`PAPERS`), by kind and country of the payee:
 - A Korean business sends us a tax invoice (세금계산서): VAT of 10 % comes on top of its share (Value-Added Tax Act, articles 29 to 32).
 - A Korean resident individual: 3 % income tax of the amount is withheld (Income Tax Act, article 129 (1) 3, as amended up to
-  2024-12-31, read 2026-11 at lawgram.cc/소득세법/제129조) and 10 % of that as local income tax (Local Tax Act, article 103-13): 3.3 % in all;
-  each cut to 10 won (Management of the National Funds Act, article 47). Whether a share is business income for a partner is for its
-  contract and finance to say: the table is configuration.
+  2024-12-31, read 2026-11 at lawgram.cc/소득세법/제129조), and 10 % of that as local income tax (Local Tax Act, article 103-13): 3.3 %
+  in all; each cut to 10 won (Management of the National Funds Act, article 47). Whether a share is business income of a partner is
+  for its contract and finance to say: the table is configuration.
 - For everyone else no rule is known here: treaties differ, and a wrong guess would be ours to pay. Such a payee is left out of a
   payment run, by name, until finance adds a rule.
 Errors: `NoPaperRule`.

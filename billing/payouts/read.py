@@ -90,7 +90,12 @@ async def alike_calls(session: AsyncSession, month: str, account_ids: Sequence[s
 
     At most `_SIZES_MAX` sizes, and none so small that it says nothing.
     """
-    size: tuple[Any, ...] = (LedgerEntry.model, LedgerEntry.input_tokens, LedgerEntry.cached_input_tokens, LedgerEntry.output_tokens)
+    size: tuple[Any, ...] = (
+        LedgerEntry.model,
+        LedgerEntry.input_tokens,
+        LedgerEntry.cached_input_tokens,
+        LedgerEntry.output_tokens,
+    )
     several = func.array_agg(func.distinct(LedgerEntry.account_id))
     query = (
         select(several)

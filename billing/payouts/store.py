@@ -151,7 +151,9 @@ async def reverse(session: AsyncSession, payout_id: str, reason: str, actor: str
     undone = await session.execute(select(Payout.id).where(col(Payout.reverses) == payout_id))
     if payout.reverses is not None or undone.first() is not None:
         raise AlreadyReversed(payout_id)
-    negative: dict[str, Any] = {name: multiply(getattr(payout, name), -1) for name in ("usd", "amount", "vat", "withheld", "payable")}
+    negative: dict[str, Any] = {
+        name: multiply(getattr(payout, name), -1) for name in ("usd", "amount", "vat", "withheld", "payable")
+    }
     kept = ("account_id", "month", "payee_id", "currency", "fx_rate", "fx_day", "tax_paper")
     reversal = Payout(
         id=new_id("pay", now),
