@@ -115,7 +115,7 @@ class Journey:
 
     async def _carry(self, trip: Trip) -> str:
         door = trip.door
-        caller = await self._identify.caller_of(door.secret)
+        caller = await self._identify.caller_of(door.secret, door.address)
         trip.caller = caller
         if caller.endpoints is not None and door.endpoint.name not in caller.endpoints:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
@@ -162,7 +162,7 @@ class Journey:
             try:
                 return await self._admission.admit(trip.call, version)
             except StaleCaller:
-                caller = trip.caller = await self._identify.caller_of(trip.door.secret, fresh=True)
+                caller = trip.caller = await self._identify.caller_of(trip.door.secret, trip.door.address, fresh=True)
             except StalePrices:
                 await self._prices.refresh(newer_than=version)
         raise ServiceUnavailable
