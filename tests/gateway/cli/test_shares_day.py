@@ -19,7 +19,7 @@ from tests.gateway.cli.office import QUESTION, Office
 from tests.running import Gateway
 
 MID_OCTOBER, NOVEMBER = "2026-10-15T03:00:00Z", "2026-10-31T18:00:00Z"
-CARD = {"effective_at": "2026-10-01T00:00:00Z", "models": {"solar-pro4": {"input": "300000", "output": "1200000"}}}
+CARD = {"effective_at": "2026-10-01T00:00:00Z", "models": {"solar-pro4": {"input": "300000", "output": "900000"}}}
 TOKENS = "150000000"
 
 
@@ -48,7 +48,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         for partner in (books, press):
             office.does("club", "contribute", partner, "--dataset", "text", "--words", "1", "--tokens", TOKENS)
         office.does("shares", "plan-add", "2026-10", "--pool-rate", "0.20", "--rule", "scaled_user_prop")
-        office.does("prices", "fx-add", "2026-10-31", "USD/KRW", "1400")
+        office.does("prices", "fx-add", "2026-10-31", "1400")
         secret = office.json("keys", "create", books, "own")["secret"]
         with running.caller(running.key(developer)) as caller:
             assert caller.post("/chat/completions", json=QUESTION).status_code == 200
