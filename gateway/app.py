@@ -165,6 +165,7 @@ def open_journey(house: House) -> Journey:
             sse_event_max_bytes=settings.sse_event_max_bytes,
             expected_output_tokens=settings.expected_output_tokens,
             total_timeout_s=settings.total_timeout_s,
+            hang_up_cancels=settings.hang_up == "cancel",
         ),
         house.call_log,
         house.counts,

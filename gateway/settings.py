@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     )
     idle_timeout_s: float = Field(default=180.0, gt=0, le=3600, description="silence inside a stream")
     total_timeout_s: float = Field(default=900.0, gt=0, le=7200)
+    hang_up: Literal["cancel", "finish"] = Field(
+        default="cancel",
+        description="what becomes of a stream whose client is gone: upstream is cut off, or read to its end",
+    )
     upstream_connections_max: int = Field(default=1024, ge=1, le=65536)
     upstream_waiting_max: int = Field(default=1024, ge=0, le=65536, description="calls that wait for a connection")
     upstream_idle_expiry_s: float = Field(default=30.0, gt=0, le=600)
