@@ -25,7 +25,7 @@ async def test_two_partners_that_feed_one_another_under_one_tax_number_are_found
     assert {each.owner_group for each in found.fed} == {left, right}
     for each in found.fed:
         assert each.flags == ("few_payers", "one_payer", "concentrated", "reciprocal", "related")
-        assert (each.concentration, each.reciprocal) == (1, 1)
+        assert each.concentration == each.reciprocal == Fraction(1)
         assert (
             each.usd == Fraction(25 * 20 * 12, 10) / 2 + sum(Fraction(100_000 + n) * 3 / 10**7 for n in range(25)) / 2
         )
