@@ -117,6 +117,8 @@ class PrintedInvoice(Protocol):
     def fx_day(self) -> date | None: ...
     @property
     def issued_at(self) -> datetime | None: ...
+    @property
+    def proof_root(self) -> str | None: ...
 
 
 def invoice_json(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> dict[str, Any]:
@@ -137,6 +139,7 @@ def invoice_json(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> dict[
         "fx_rate": None if invoice.fx_rate is None else to_wire_decimal(invoice.fx_rate),
         "fx_day": invoice.fx_day.isoformat() if invoice.fx_day else None,
         "issued_at": to_wire_instant(invoice.issued_at) if invoice.issued_at else None,
+        "proof_root": invoice.proof_root,
     }
 
 
@@ -171,6 +174,8 @@ def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_
     ends.append(_sum_text("Total", invoice.total, invoice.currency))
     if invoice.grants_used:
         ends.append(f"Granted tokens used: {invoice.grants_used:,}")
+    if invoice.proof_root is not None:
+        ends.append(f"Proof of its calls: {invoice.proof_root}")
     rule = "-" * _TEXT_WIDTH
     return "\n".join([*facts, rule, *body, rule, *ends, ""])
 
