@@ -48,6 +48,7 @@ OWNING_ROOMS: Final = ("gateway", "billing", "sdk/solar_sdk")  # each package in
 DOORS: Final[Mapping[str, tuple[str, ...]]] = {
     "litestar": (
         "gateway/edge/*",
+        "gateway/office/*",
         "gateway/doors/inference.py",
         "gateway/app.py",
         "gateway/sandbox/*",
@@ -77,6 +78,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
             "*/read.py",
             "*/rate_cards.py",
             "billing/fx.py",
+            "billing/ledger/calls.py",
             "billing/ledger/rollups.py",
             "billing/ledger/usage.py",
             "gateway/keys/lifecycle.py",
