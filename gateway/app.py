@@ -19,9 +19,6 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
@@ -29,12 +26,14 @@ from billing.ledger.read import settled_calls
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
-from gateway.admission.counters import LedgerSync
-from gateway.admission.history import HistoryBounds
+from gateway.admission.connect import AnyPipe, AnyRedis, open_pipe, open_redis, redis_answers
+from gateway.admission.history import HistoryBounds, LedgerSync
 from gateway.admission.keep import Keeper, Terms
 from gateway.admission.offline import Shares
-from gateway.admission.pipe import Pipe
 from gateway.admission.standby import OfflineRules, Standby
+from gateway.alerts.job import AlertJob
+from gateway.alerts.refusals import Refusals
+from gateway.alerts.webhook import WebhookSender
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
@@ -54,6 +53,7 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
+from gateway.office.shares import OWN_SHARES, SHARES
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
@@ -72,7 +72,7 @@ class House:
     settings: Settings
     clock: Clock
     sessions: Sessions
-    redis: Redis
+    redis: AnyRedis
     ticker: Ticker
     admission: Admission
     standby: Standby
@@ -83,12 +83,13 @@ class House:
     call_log: CallLog
     counts: CallCounts
     shelf: Shelf
+    refusals: Refusals
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
         try:
             async with asyncio.timeout(_PROBE_S):
-                return bool(await self.redis.ping()) and await answers(self.sessions)
+                return await redis_answers(self.redis) and await answers(self.sessions)
         except (RedisError, OSError, TimeoutError):
             return False
 
@@ -103,15 +104,16 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     clock = Clock(settings.clock_offset_ns)
     engine = open_engine(settings.database_url.get_secret_value(), connections_max=settings.database_connections_max)
     sessions = sessions_of(engine)
-    redis = _open_redis(settings)
-    pipe = Pipe(
-        settings.redis_url.get_secret_value(),
+    redis_url = settings.redis_url.get_secret_value()
+    redis = open_redis(redis_url, timeout_s=settings.redis_timeout_s, connections_max=settings.redis_connections_max)
+    pipe = open_pipe(
+        redis_url,
         timeout_s=settings.redis_circuit_ms / 1000,
         waiting_max=settings.redis_waiting_max,
     )
     # A connection of their own: a kept answer of megabytes must not stand in the way of an admission.
-    answers_pipe = Pipe(
-        settings.redis_url.get_secret_value(),
+    answers_pipe = open_pipe(
+        redis_url,
         timeout_s=settings.redis_timeout_s,
         waiting_max=settings.redis_waiting_max,
     )
@@ -154,6 +156,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         call_log=CallLog(),
         counts=CallCounts(),
         shelf=_open_shelf(settings, answers_pipe),
+        refusals=Refusals(sessions, clock),
     )
     try:
         yield house
@@ -161,6 +164,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await house.solar.close()
         house.call_log.flush()
         house.counts.flush()
+        await house.refusals.close()
         await ticker.close()
         await journal.close()
         await answers_pipe.close()
@@ -193,6 +197,7 @@ def open_journey(house: House) -> Journey:
             answer_max_bytes=settings.idempotency_answer_max_bytes,
             memory_max_bytes=settings.idempotency_memory_max_bytes,
         ),
+        house.refusals,
     )
 
 
@@ -221,12 +226,15 @@ def http_app(house: House, journey: Journey) -> Litestar:
         proxies=proxies,
     )
     operator = Router(
-        "/operator/v1", route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE], guards=[operators_only(token)]
+        "/operator/v1",
+        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *SHARES],
+        guards=[operators_only(token)],
     )
     return Litestar(
         route_handlers=[
             *inference_routes(journey, settings.request_body_max_bytes, proxies),
             *ACCOUNT,
+            *OWN_SHARES,
             operator,
         ],
         dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
@@ -236,6 +244,23 @@ def http_app(house: House, journey: Journey) -> Litestar:
         ),
         request_max_body_size=settings.request_body_max_bytes,
         logging_config=None,
+    )
+
+
+def open_alerts(house: House) -> AlertJob:
+    """The background job that tells who pays that a budget runs out."""
+    settings = house.settings
+    sender = WebhookSender(
+        timeout_s=settings.alert_timeout_s,
+        attempts=settings.alert_attempts_at_once,
+        private_allowed=settings.alert_private_addresses == "allow",
+    )
+    return AlertJob(
+        house.sessions,
+        house.clock,
+        sender,
+        every_s=settings.alert_check_s,
+        attempts_max=settings.alert_attempts_max,
     )
 
 
@@ -298,28 +323,13 @@ def _open_standby(
 async def _settled_calls(sessions: Sessions, call_ids: Sequence[str]) -> set[str]:
     try:
         async with sessions() as session:
-            return {
-                call_id.hex for call_id in await settled_calls(session, [UUID(hex=call_id) for call_id in call_ids])
-            }
+            known = await settled_calls(session, [UUID(hex=call_id) for call_id in call_ids])
     except (StorageError, OSError, TimeoutError):
         raise ServiceUnavailable from None
+    return {call_id.hex for call_id in known}
 
 
-def _open_redis(settings: Settings) -> Redis:
-    """Bounded in connections and in time, without retries of its own: what may be repeated is decided where it is asked."""
-    if settings.redis_url is None:
-        raise SettingsError("GATEWAY_REDIS_URL is needed")
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        max_connections=settings.redis_connections_max,
-        socket_timeout=settings.redis_timeout_s,
-        socket_connect_timeout=settings.redis_timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
-
-
-def _open_shelf(settings: Settings, pipe: Pipe) -> Shelf:
+def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
     def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
         return pipe.ask(*command)
 

@@ -16,10 +16,10 @@ from billing.money import nano_usd_up
 from billing.prices import cost
 from billing.usage import NOTHING, less
 from gateway.admission.batch import Ticker, shard_of
-from gateway.admission.counters import LedgerSync, UnknownAccount
 from gateway.admission.headers import to_wire_limits
-from gateway.admission.kept import Kept, kept_settlement
+from gateway.admission.history import LedgerSync, UnknownAccount
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.recall import Kept, kept_settlement
 from gateway.admission.records import (
     from_wire_usage,
     granted_usage,
@@ -250,6 +250,7 @@ def _refusal(reply: list[Any]) -> Exception:
     headers = to_wire_limits(limits)
     if reason == "money":
         return not_covered(scope, "does not cover this call", headers)
-    whose = "key" if scope.startswith("k:") else "account"
+    kind, _, model = (*scope.split(":", 2), "")[:3]
+    whose = ("key" if kind == "k" else "account") + (f" for {model}" if model else "")
     what = {"requests": "requests per minute", "tokens": "tokens per minute", "concurrency": "concurrent calls"}[reason]
     return RateLimited(f"{what} of this {whose}", int(wait_ms), headers, concurrency=reason == "concurrency")

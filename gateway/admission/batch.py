@@ -1,4 +1,4 @@
-"""One script call per event-loop tick and shard.
+"""One script call per event-loop tick and shard, one write per tick and node.
 
 Everything that the calls of one tick ask of a shard goes out as one EVALSHA: the round trip and the client's own cost are shared
 (8–12 µs an operation instead of 140–240, design.md section 8). The script runs the operations in the order in which they were asked.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from gateway.admission.circuit import Circuit
-from gateway.admission.pipe import Pipe, StoreBusy, StoreUnavailable
+from gateway.admission.connect import AnyPipe
+from gateway.admission.pipe import Command, StoreBusy, StoreUnavailable
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 TICK = "\n".join(
@@ -35,6 +36,40 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Reply]).decode
 
 
+class Circuit:
+    """Which shards do not answer just now; whoever asks one of them is refused at once. Closed at first, of one event loop.
+
+    One opens when Redis broke the connection, refused for a passing reason or did not answer in time (the pipe's timeout), and closes
+    when a probe of the standby went through and what it had to put right is right.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, float] = {}
+        self.opened = asyncio.Event()
+        """Something has opened since this was last cleared."""
+
+    def is_open(self, shard: int) -> bool:
+        return shard in self._open
+
+    def failed(self, shard: int) -> None:
+        """It did not answer."""
+        if shard not in self._open:
+            self._open[shard] = time.monotonic()
+            self.opened.set()
+
+    def works(self, shard: int) -> None:
+        """It answers again."""
+        self._open.pop(shard, None)
+
+    def open_for_s(self, shard: int) -> float:
+        """How long it has not answered; 0 where it does."""
+        return time.monotonic() - self._open[shard] if shard in self._open else 0.0
+
+    @property
+    def open_shards(self) -> frozenset[int]:
+        return frozenset(self._open)
+
+
 class CircuitOpen(StoreUnavailable):
     """The operation was not sent: its shard does not answer just now."""
 
@@ -42,7 +77,7 @@ class CircuitOpen(StoreUnavailable):
 class Ticker:
     """Collects operations and sends those of one tick together."""
 
-    def __init__(self, pipe: Pipe, *, batch_max: int, stream_max: int) -> None:
+    def __init__(self, pipe: AnyPipe, *, batch_max: int, stream_max: int) -> None:
         self._pipe = pipe
         self._batch_max = batch_max
         self._stream_max = stream_max
@@ -67,13 +102,23 @@ class Ticker:
 
     def _send_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        for shard, asked in waiting.items():
-            for start in range(0, len(asked), self._batch_max):
-                self._send(shard, asked[start : start + self._batch_max], "EVALSHA", _SHA)
+        parts = [
+            (shard, asked[start : start + self._batch_max])
+            for shard, asked in waiting.items()
+            for start in range(0, len(asked), self._batch_max)
+        ]
+        commands = [self._command(shard, asked, "EVALSHA", _SHA) for shard, asked in parts]
+        for (shard, asked), sent in zip(parts, self._pipe.ask_many(commands), strict=True):
+            self._expect(shard, asked, sent)
 
-    def _send(self, shard: int, asked: _Asked, *how: str) -> None:
-        operations = [operation for operation, _ in asked]
-        sent = self._pipe.ask(*how, 1, stream_key(shard), self._stream_max, *operations)
+    def lengths(self, shards: int) -> list[asyncio.Future[int]]:
+        """How many records each shard's usage stream holds; asked in one write a node."""
+        return self._pipe.ask_many([("XLEN", stream_key(shard)) for shard in range(shards)])
+
+    def _command(self, shard: int, asked: _Asked, *how: str) -> Command:
+        return (*how, 1, stream_key(shard), self._stream_max, *(operation for operation, _ in asked))
+
+    def _expect(self, shard: int, asked: _Asked, sent: asyncio.Future[Any]) -> None:
         self._sent.add(sent)
         sent.add_done_callback(partial(self._answered, shard, asked))
 
@@ -85,7 +130,7 @@ class Ticker:
         error = sent.exception()
         if isinstance(error, ResponseError) and str(error).startswith("NOSCRIPT"):
             # A restarted Redis has forgotten its scripts; nothing of this batch has run yet.
-            self._send(shard, asked, "EVAL", TICK)
+            self._expect(shard, asked, self._pipe.ask(*self._command(shard, asked, "EVAL", TICK)))
         elif isinstance(error, ResponseError) and not str(error).startswith(_AWAY):
             _fail(asked, error)
         elif error is not None:

@@ -5,7 +5,7 @@ A failover may forget the last second, a restart more, a flush everything. Each 
 calls, what it gave back of late, and every settlement that is not known to be in the ledger, as it was decided. Only then does it call
 itself registered, and only when all live workers have, or after `rebuild_s`, are calls under a cap let in again. Told twice changes
 nothing: the script knows a settled call by its id, the ledger for good.
-Units: seconds. Errors: `StoreUnavailable`.
+Units: seconds, nano-USD (rounded up). Errors: `StoreUnavailable`, `UnknownAccount`, and what reading the ledger raises.
 """
 
 from __future__ import annotations
@@ -18,19 +18,52 @@ from typing import Any
 
 import structlog
 
-from gateway.admission.batch import Reply, Ticker
-from gateway.admission.counters import LedgerSync, UnknownAccount
-from gateway.admission.kept import Kept, kept_settlement
-from gateway.admission.recall import Operation, Recall, Told, freeing, restoring
-from gateway.call import Call
+from billing.money import nano_usd_up
+from billing.terms import Counters
+from gateway.admission.batch import Reply, Ticker, shard_of
+from gateway.admission.recall import Kept, Operation, Recall, Told, freeing, kept_settlement, restoring
+from gateway.call import PREPAID_SCOPE, Call
+from gateway.clock import to_ns
 from gateway.errors import ServiceUnavailable
 from gateway.metrics import HISTORIES, RETOLD_RECORDS
 
 log = structlog.get_logger("history")
 _BATCH = 200
+_MS = 1_000_000
+ReadCounters = Callable[[str], Awaitable[Counters | None]]
 
 SettledCalls = Callable[[Sequence[str]], Awaitable[set[str]]]
 """Which of these calls have their settlement in the ledger; raises `ServiceUnavailable` where that cannot be told."""
+
+
+class UnknownAccount(Exception):
+    """The ledger knows no such account."""
+
+
+class LedgerSync:
+    """Reads the ledger and tells Redis."""
+
+    def __init__(self, ticker: Ticker, read_counters: ReadCounters, *, shards: int) -> None:
+        self._ticker = ticker
+        self._read_counters = read_counters
+        self._shards = shards
+
+    async def tell(self, account_id: str, key_id: str, month: str) -> list[str]:
+        """Tell the shard what the ledger says of an account, a key and a month; returns the script's reply."""
+        counters = await self._read_counters(account_id)
+        if counters is None:
+            raise UnknownAccount
+        totals = {
+            f"m:{month}": counters.month(month),
+            f"k:{key_id}:{month}": counters.key_month(key_id, month),
+            PREPAID_SCOPE: counters.lifetime(),
+        }
+        money = [(scope, nano_usd_up(total.cost), total.entries) for scope, total in totals.items()]
+        grants = [(g.id, to_ns(g.from_at) // _MS, to_ns(g.until_at) // _MS, g.tokens_left) for g in counters.grants]
+        told = self._ticker.ask(
+            shard_of(account_id, self._shards), ("Y", account_id, counters.epoch, money, grants), through=True
+        )
+        return await told
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 A settlement is remembered until the drain has it in the ledger (its place in the stream tells), a hold given back until the next
 heartbeat after a while. Should Redis's history move back, both are told again. Bounded: where the ledger is far behind, the oldest are
-forgotten first, which a replica has had the most time to learn. Of one shard.
-Units: seconds on a clock that is handed in.
+forgotten first, which a replica has had the most time to learn. Of one shard. A settlement that Redis did not take goes through the
+local journal instead (`Kept`): the operation is the tick script's own, and a record of another format is not ours to replay. Pure.
+Units: seconds on a clock that is handed in, nano-USD. Errors: `ValueError` for bytes that are no kept settlement.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from gateway.call import Call
 
@@ -86,3 +89,49 @@ def freeing(told: Told) -> Operation:
     """The operation that takes away what may be left of its hold (`holds.lua`, F)."""
     _, call_id, account_id, rates, tokens, money, _, _, _, _, memory_ms, _ = told.operation
     return ("F", call_id, account_id, rates, tokens, money, memory_ms)
+
+
+FORMAT = 1
+
+
+class Kept(msgspec.Struct, array_like=True, frozen=True):
+    """One settlement. The order of the fields is the file format: append only."""
+
+    format: int
+    call_id: str
+    account_id: str
+    key_id: str
+    month: str
+    scopes: tuple[str, ...]
+    nano_usd: int
+    """What it costs at most: more than Redis will charge where grants pay, or a cap is reached."""
+    operation: tuple[Any, ...]
+
+    @property
+    def share_scopes(self) -> list[tuple[str, str]]:
+        return [(self.account_id, scope) for scope in self.scopes]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Kept).decode
+
+
+def to_wire_kept(kept: Kept) -> bytes:
+    return _encode(kept)
+
+
+def from_wire_kept(data: bytes) -> Kept:
+    try:
+        kept = _decode(data)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"no kept settlement: {error}") from None
+    if kept.format != FORMAT:
+        raise ValueError(f"a kept settlement of format {kept.format}, which this release does not know")
+    return kept
+
+
+def kept_settlement(call: Call, nano_usd: int, operation: tuple[Any, ...]) -> Kept:
+    """A settlement as the journal keeps it."""
+    caller, month = call.caller, str(call.month)
+    scopes = tuple(scope for scope, _ in caller.money_scopes(month))
+    return Kept(FORMAT, call.id.hex, caller.account_id, caller.key_id, month, scopes, nano_usd, operation)

@@ -25,14 +25,11 @@ import structlog
 from redis.exceptions import ResponseError
 
 from billing.ids import uuid7
-from gateway.admission.batch import Reply, Ticker, shard_of
-from gateway.admission.circuit import Circuit
-from gateway.admission.counters import LedgerSync, UnknownAccount
-from gateway.admission.history import History, HistoryBounds, SettledCalls
-from gateway.admission.kept import Kept, from_wire_kept, to_wire_kept
+from gateway.admission.batch import Circuit, Reply, Ticker, shard_of
+from gateway.admission.history import History, HistoryBounds, LedgerSync, SettledCalls, UnknownAccount
 from gateway.admission.offline import Scope, Shares
 from gateway.admission.pipe import StoreUnavailable
-from gateway.admission.recall import Operation
+from gateway.admission.recall import Kept, Operation, from_wire_kept, to_wire_kept
 from gateway.call import Call
 from gateway.errors import ServiceUnavailable
 from gateway.metrics import JOURNAL_FAULTS, MONEY_AT_RISK_USD, REPLAYED_RECORDS

@@ -19,6 +19,7 @@ from billing.club import store as club
 from billing.ledger.read import calls_since
 from billing.ledger.usage import usage
 from billing.money import ZERO, to_wire_decimal
+from gateway.edge.calls import all_calls
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.operator import ACTOR, one_of
 from gateway.edge.period import interval_of
@@ -131,11 +132,11 @@ async def usage_shape(
     desk: Desk, start: datetime, end: datetime, account_id: str | None, group_by: str | None, zone: str
 ) -> dict[str, Any]:
     """The contract's usage object: right to the call once `complete`."""
-    complete = await desk.flushed()
+    complete = await desk.flushed(account_id)
     async with desk.sessions() as session:
         groups, total = await usage(session, start, end, account_id=account_id, group_by=group_by, zone=zone)
     data = [to_wire_usage(group) for group in groups]
     return {"data": data, "total": to_wire_usage(total), "currency": "USD", "complete": complete}
 
 
-PRICING: list[Any] = [RateCards, add_fx_rate, fx_rates, set_manifest, manifests, all_usage]
+PRICING: list[Any] = [RateCards, add_fx_rate, fx_rates, set_manifest, manifests, all_usage, all_calls]

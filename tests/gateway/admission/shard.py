@@ -17,7 +17,7 @@ from billing.ledger.record import UsageRecord, from_wire_record
 from billing.usage import Usage
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, stream_key
-from gateway.admission.counters import LedgerSync
+from gateway.admission.history import LedgerSync
 from gateway.admission.offline import Shares
 from gateway.admission.pipe import Pipe
 from gateway.admission.records import with_counts
