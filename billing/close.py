@@ -191,7 +191,14 @@ async def _issue_one(
 
 async def _draft_one(session: Session, account: Account, month: Month, fx: FxQuote | None) -> Draft | None:
     groups, ledger_usd = await booked(session, account.id, str(month))
-    payer = Payer(account.id, account.currency, account.tax_country, account.name, account.tax_registration_number)
+    payer = Payer(
+        account.id,
+        account.currency,
+        account.tax_country,
+        account.name,
+        account.tax_registration_number,
+        account.tax_details,
+    )
     return draft_invoice(payer, str(month), groups, ledger_usd, fx)
 
 

@@ -87,6 +87,15 @@ class Settings(BaseSettings):
     usage_wait_s: float = Field(default=2.0, ge=0, le=30)
     month_grace_s: int = Field(default=7200, ge=0, le=864_000)
 
+    # ---- who sends the invoices (kept on each as it was when it was issued)
+    seller_name: str = Field(default="Upstage", max_length=200)
+    seller_registration_number: str = Field(default="", max_length=20, description="ten digits, for Korea's tax office")
+    seller_representative: str = Field(default="", max_length=100)
+    seller_address: str = Field(default="", max_length=300)
+    seller_business_type: str = Field(default="", max_length=100, description="업태, such as 서비스업")
+    seller_business_item: str = Field(default="", max_length=100, description="종목, such as 소프트웨어 공급")
+    seller_email: str = Field(default="", max_length=200)
+
     # ---- processes
     shutdown_grace_s: float = Field(default=30.0, ge=0, le=600)
 
