@@ -32,6 +32,8 @@ lock:                                                        ## the only step th
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --group dev --group build pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url --no-emit-find-links --group build -c requirements.lock pyproject.toml -o requirements-deploy.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links requirements-clients.in -o requirements-clients.lock
 	@if grep -nE '://|index-url|find-links' requirements*.lock; then echo "a lock must hold no address"; exit 1; fi
 

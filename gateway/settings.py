@@ -1,11 +1,13 @@
 """Every setting, typed, with its unit and its bound. Environment variables `GATEWAY_…` (design.md section 2).
 
-Rooms never see this class: `app.py` hands each the plain values it needs.
+A value may also lie in a file of `GATEWAY_SECRETS_DIR` that has the variable's name (`gateway_database_url`), as Docker and Kubernetes
+mount secrets; the environment comes first. Rooms never see this class: `app.py` hands each the plain values it needs.
 Errors: `SettingsError`, one clear line, where a value is wrong.
 """
 
 from __future__ import annotations
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -97,7 +99,10 @@ class Settings(BaseSettings):
     seller_email: str = Field(default="", max_length=200)
 
     # ---- processes
-    shutdown_grace_s: float = Field(default=30.0, ge=0, le=600)
+    shutdown_grace_s: float = Field(default=30.0, ge=0, le=3600, description="running calls may go on for so long")
+    shutdown_delay_s: float = Field(
+        default=0.0, ge=0, le=60, description="not ready, yet still serving: until balancers have noticed"
+    )
 
     def upstream_key_list(self) -> list[str]:
         return [key.strip() for key in self.upstream_keys.get_secret_value().split(",") if key.strip()]
@@ -105,8 +110,11 @@ class Settings(BaseSettings):
 
 def read_settings(**overrides: object) -> Settings:
     """Settings from the environment; raises `SettingsError` naming the variable and what is wrong with it."""
+    folder = os.environ.get("GATEWAY_SECRETS_DIR") or None
+    if folder is not None and not Path(folder).is_dir():
+        raise SettingsError(f"GATEWAY_SECRETS_DIR: {folder} is not a folder")
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
+        return Settings(**{"_secrets_dir": folder, **overrides})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = "GATEWAY_" + "_".join(str(part) for part in first["loc"]).upper()

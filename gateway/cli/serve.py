@@ -19,7 +19,6 @@ import uvloop
 from gateway.cli.terminal import fail, say
 from gateway.logs import set_up_logs
 from gateway.migrate import migrate as migrate_database
-from gateway.processes.jobs import work as work_until_stopped
 from gateway.processes.stack import Stack, run_stack
 from gateway.sandbox.processes import SandboxError
 from gateway.sandbox.world import World, open_world
@@ -64,10 +63,7 @@ def serve(
 
 
 async def _serve(settings: Settings, stack: Stack, *, sandbox: bool) -> None:
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, stopping.set)
+    stopping = _stopping()
     async with _world(settings, sandbox=sandbox) as world:
         environment = {} if world is None else world.environment
 
@@ -77,6 +73,15 @@ async def _serve(settings: Settings, stack: Stack, *, sandbox: bool) -> None:
                 say(f"operator token: in {settings.data_dir.absolute() / 'operator-token'}")
 
         await run_stack(stack, environment, stopping, serving)
+
+
+def _stopping() -> asyncio.Event:
+    """Set once someone asks this process to stop."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    return stopping
 
 
 @asynccontextmanager
@@ -90,9 +95,16 @@ async def _world(settings: Settings, *, sandbox: bool) -> AsyncIterator[World | 
 
 @app.command()
 def work() -> None:
-    """The background jobs (drain, sweep) as a process of their own."""
-    set_up_logs("jobs")
-    _run(work_until_stopped(_settings()))
+    """The background jobs (drain, sweep) on their own, with health and metrics on the ops port."""
+    set_up_logs("supervisor")
+    settings = _settings()
+    if settings.sandbox_clock is not None:
+        fail(SettingsError("GATEWAY_SANDBOX_CLOCK: the clock can be set in a sandbox only"), 2)
+    _run(_work())
+
+
+async def _work() -> None:
+    await run_stack(Stack(workers=0), {}, _stopping(), lambda _: say("solar-gateway works"))
 
 
 @app.command()

@@ -32,7 +32,7 @@ class Stack:
 async def run_stack(
     stack: Stack, environment: Mapping[str, str], stopping: asyncio.Event, serving: Callable[[str], None]
 ) -> None:
-    """Run until `stopping`; `serving` is told the base URL once every process is ready."""
+    """Run until `stopping`; `serving` is told the base URL ("" where there are no workers) once every process is ready."""
     os.environ.update(environment)
     settings = read_settings()
     async with open_house(settings) as house:
@@ -44,18 +44,25 @@ async def run_stack(
             jobs=stack.jobs,
             ops_host=settings.ops_host,
             ops_port=settings.ops_port,
+            shutdown_delay_s=settings.shutdown_delay_s if stack.workers else 0,
             shutdown_grace_s=settings.shutdown_grace_s,
             stores_answer=house.stores_answer,
             exposition=exposition,
             log=stack.log,
         )
-        host, port = supervisor.address
-        shown = f"[{host}]" if ":" in host else host
+        url = _url(supervisor.address)
         watch = asyncio.ensure_future(_stop_when(stopping, supervisor))
         try:
-            await supervisor.run(lambda: serving(f"http://{shown}:{port}"))
+            await supervisor.run(lambda: serving(url))
         finally:
             watch.cancel()
+
+
+def _url(address: tuple[str, int] | None) -> str:
+    if address is None:
+        return ""
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _stop_when(stopping: asyncio.Event, supervisor: Supervisor) -> None:

@@ -1,7 +1,10 @@
 """Keeps the processes of one machine running: N workers on one listening socket, the background jobs, the ops port.
 
-A child that dies is replaced at once, a child that keeps dying ever more slowly. On stop: readiness off, workers finish their calls,
-then the jobs drain what these settled, then nothing is left. Killed with -9, its children end with it (lifeline.py).
+With no workers there is no listening socket: `solar-gateway work` runs the jobs alone, with the same ops port beside them.
+
+A child that dies is replaced at once, a child that keeps dying ever more slowly. On stop: readiness off, a while for balancers to
+notice, workers finish their calls, then the jobs drain what these settled, then nothing is left. Killed with -9, its children end with it
+(lifeline.py).
 Errors: `OSError` where the port is taken.
 """
 
@@ -103,18 +106,19 @@ class Supervisor:
         jobs: bool,
         ops_host: str,
         ops_port: int,
+        shutdown_delay_s: float,
         shutdown_grace_s: float,
         stores_answer: Callable[[], Awaitable[bool]],
         exposition: Callable[[str], bytes],
         log: IO[bytes] | None = None,
     ) -> None:
-        self._listening = _listen(host, port)
+        self._listening = _listen(host, port) if workers else None
         self._metrics_dir = tempfile.TemporaryDirectory(prefix="solar-metrics-")
         shared = {**os.environ, **environment, "PROMETHEUS_MULTIPROC_DIR": self._metrics_dir.name}
-        fd = self._listening.fileno()
+        fds = () if self._listening is None else (self._listening.fileno(),)
         python = [sys.executable, "-m"]
         self._workers = [
-            _Child(f"worker {n}", [*python, "gateway.processes.worker", "--fd", str(fd)], (fd,), shared, log)
+            _Child(f"worker {n}", [*python, "gateway.processes.worker", "--fd", str(*fds)], fds, shared, log)
             for n in range(workers)
         ]
         self._jobs = [_Child("jobs", [*python, "gateway.processes.jobs"], (), shared, log)] if jobs else []
@@ -132,12 +136,15 @@ class Supervisor:
             lambda: None,
         )
         self._stores_answer = stores_answer
+        self._shutdown_delay_s = shutdown_delay_s
         self._shutdown_grace_s = shutdown_grace_s
         self._stopping = asyncio.Event()
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Where the gateway listens: (host, port)."""
+    def address(self) -> tuple[str, int] | None:
+        """Where the gateway listens: (host, port); None where it has no workers."""
+        if self._listening is None:
+            return None
         host, port, *_ = self._listening.getsockname()
         return str(host), int(port)
 
@@ -155,11 +162,13 @@ class Supervisor:
             await self._stopping.wait()
         finally:
             self._stopping.set()
+            await asyncio.sleep(self._shutdown_delay_s)
             await asyncio.gather(*(child.stop(self._shutdown_grace_s + _EXIT_MARGIN_S) for child in self._workers))
             await asyncio.gather(*(child.stop(_JOBS_GRACE_S) for child in self._jobs))
             self._ops.stop()
             await asyncio.gather(*keeping, ops)
-            self._listening.close()
+            if self._listening is not None:
+                self._listening.close()
             self._metrics_dir.cleanup()
 
     async def _until_ready(self, children: list[_Child], serving: Callable[[], None]) -> None:
@@ -178,7 +187,7 @@ class Supervisor:
             ready.cancel()
 
     async def _is_ready(self) -> bool:
-        if self._stopping.is_set() or not all(child.ready.is_set() for child in self._workers):
+        if self._stopping.is_set() or not all(child.ready.is_set() for child in self._workers or self._jobs):
             return False
         return await self._stores_answer()
 

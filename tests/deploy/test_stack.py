@@ -1,0 +1,150 @@
+"""The stack of deploy/compose.yaml as plain processes: a rolling restart loses no call, and what is killed is right again by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+import signal
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.sandbox.world import World, open_world
+from gateway.settings import Settings
+from tests.deploy.stack import Balancer, Stack
+from tests.waiting import wait_until
+
+_CALLERS = 4
+_BASE = "http://gateways"
+
+
+@pytest.fixture(scope="module")
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    """Stores with the newest schema, and Solar."""
+    async with open_world(Settings(data_dir=tmp_path_factory.mktemp("world")), upstream_is_set=False) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+async def stack(world: World, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    async with Stack.running(world.environment, tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture
+async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=Balancer(stack.gateways), base_url=_BASE, timeout=60) as balanced:
+        yield balanced
+
+
+async def new_key(client: httpx.AsyncClient, world: World) -> dict[str, str]:
+    """The headers of a caller with a key of a new account."""
+    operator = {"authorization": f"Bearer {world.operator_token}"}
+    account = (await client.post("/operator/v1/accounts", json={"name": "stack"}, headers=operator)).json()
+    path = f"/operator/v1/accounts/{account['id']}/keys"
+    key = (await client.post(path, json={"name": "stack"}, headers=operator)).json()
+    return {"authorization": f"Bearer {key['secret']}"}
+
+
+class Load:
+    """Callers that call, whole and streamed in turn, until told to stop; each answer is looked at."""
+
+    def __init__(self, client: httpx.AsyncClient, headers: dict[str, str]) -> None:
+        self._client = client
+        self._headers = headers
+        self._stop = asyncio.Event()
+        self.outcomes: collections.Counter[str] = collections.Counter()
+        self._callers = [asyncio.ensure_future(self._caller(number)) for number in range(_CALLERS)]
+
+    async def _caller(self, number: int) -> None:
+        turn = number
+        while not self._stop.is_set():
+            turn += 1
+            try:
+                self.outcomes[await (self._stream() if turn % 2 else self._whole())] += 1
+            except httpx.HTTPError as error:
+                self.outcomes[type(error).__name__] += 1
+
+    async def _whole(self) -> str:
+        answer = await self._client.post("/v1/chat/completions", json=_body(), headers=self._headers)
+        return "good" if answer.is_success and "x-solar-cost" in answer.headers else f"{answer.status_code}"
+
+    async def _stream(self) -> str:
+        body = _body(stream=True, stream_options={"include_usage": True})
+        async with self._client.stream("POST", "/v1/chat/completions", json=body, headers=self._headers) as answer:
+            text = (await answer.aread()).decode()
+        if answer.is_success and text.rstrip().endswith("data: [DONE]") and '"cost"' in text:
+            return "good"
+        return f"{answer.status_code} {text[-200:]}"
+
+    async def over(self) -> None:
+        self._stop.set()
+        await asyncio.gather(*self._callers)
+
+
+def _body(**fields: Any) -> dict[str, Any]:
+    return {"model": "solar-pro4", "messages": [{"role": "user", "content": "안녕?"}], **fields}
+
+
+def truth(world: World, after: int = 0) -> tuple[int, int, int]:
+    """Calls and output tokens that Solar served after a sequence number, and the newest such number."""
+    records: list[dict[str, Any]] = []
+    base = world.solar_url.removesuffix("/v1")
+    while True:
+        page = httpx.get(f"{base}/_sim/truth", params={"after": after, "limit": 1000}, trust_env=False).json()
+        records += page["data"]
+        if page["next"] is None:
+            newest = max((record["seq"] for record in records), default=0)
+            return len(records), sum(record["completion_tokens"] for record in records), newest
+        after = page["next"]
+
+
+async def test_both_gateways_and_the_jobs_are_replaced_under_load_without_one_failed_call(
+    world: World, stack: Stack, client: httpx.AsyncClient
+) -> None:
+    headers = await new_key(client, world)
+    _, _, before = truth(world)
+    load = Load(client, headers)
+    codes = [await service.replace() for service in stack.services]
+    await load.over()
+    assert codes == [0, 0, 0]
+    assert set(load.outcomes) == {"good"}, load.outcomes
+    usage = (await client.get("/v1/usage", headers=headers)).json()
+    assert usage["complete"] is True
+    assert usage["total"]["estimated_calls"] == 0
+    calls, output_tokens, _ = truth(world, before)
+    assert (usage["total"]["calls"], usage["total"]["output_tokens"]) == (calls, output_tokens)
+    assert calls == load.outcomes["good"]
+
+
+@pytest.mark.parametrize("victim", ["gateway-a", "jobs"])
+async def test_a_killed_service_is_right_again_when_it_is_back(
+    world: World, stack: Stack, client: httpx.AsyncClient, victim: str
+) -> None:
+    headers = await new_key(client, world)
+    load = Load(client, headers)
+    [service] = [service for service in stack.services if service.name == victim]
+    assert await service.replace(signal.SIGKILL) == -signal.SIGKILL
+    await load.over()
+
+    def in_the_ledger() -> bool:
+        usage = httpx.get(
+            f"http://127.0.0.1:{stack.gateways[1].port}/v1/usage", headers=headers, trust_env=False
+        ).json()
+        return bool(usage["complete"] and usage["total"]["calls"] >= load.outcomes["good"])
+
+    await asyncio.to_thread(wait_until, in_the_ledger, 30, "each answered call is in the ledger")
+    failed = {outcome: count for outcome, count in load.outcomes.items() if outcome != "good"}
+    # Only what the killed gateway had in its hands may fail: at most one call of each caller.
+    assert sum(failed.values()) <= (_CALLERS if victim == "gateway-a" else 0), json.dumps(failed)
+    assert load.outcomes["good"] > 0
+
+
+async def test_each_service_tells_its_metrics_and_the_jobs_have_no_public_port(stack: Stack) -> None:
+    for service in stack.services:
+        assert "solar_" in service.metrics()
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", stack.jobs.port)
