@@ -43,6 +43,8 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
+from gateway.office.club import CLUB
+from gateway.office.invoices import INVOICES
 from gateway.settings import Settings, SettingsError
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
@@ -167,9 +169,12 @@ def http_app(house: House, journey: Journey) -> Litestar:
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
+        seller=_seller(settings),
     )
     operator = Router(
-        "/operator/v1", route_handlers=[Accounts, Keys, *PRICING, *FINANCE], guards=[operators_only(token)]
+        "/operator/v1",
+        route_handlers=[Accounts, Keys, *PRICING, *FINANCE, *INVOICES, *CLUB],
+        guards=[operators_only(token)],
     )
     return Litestar(
         route_handlers=[*inference_routes(journey, settings.request_body_max_bytes), *ACCOUNT, operator],
@@ -181,6 +186,11 @@ def http_app(house: House, journey: Journey) -> Litestar:
         request_max_body_size=settings.request_body_max_bytes,
         logging_config=None,
     )
+
+
+def _seller(settings: Settings) -> dict[str, str]:
+    """Who issues invoices, as the settings say."""
+    return {name.removeprefix("seller_"): str(value) for name, value in settings if name.startswith("seller_")}
 
 
 def open_drain(house: House) -> Drain:

@@ -75,7 +75,11 @@ def credit_csv(credit: IssuedCredit) -> str:
         }
         for line in credit.lines
     ]
-    sums = (("subtotal", note.reason, note.subtotal), ("tax", note.tax_reason or "", note.tax), ("total", "", note.total))
+    sums = (
+        ("subtotal", note.reason, note.subtotal),
+        ("tax", note.tax_reason or "", note.tax),
+        ("total", "", note.total),
+    )
     for row, why, amount in sums:
         rows.append({"row": row, **head, "description": harmless(why), "amount": to_wire_decimal(amount)})
     return csv_text(CREDIT_COLUMNS, rows)

@@ -146,7 +146,7 @@ def _line(line: InvoiceLine, invoice: Invoice) -> dict[str, Any]:
         "exact": None if line.granted else f"정확한 금액 Exact {exact}",
         "quantity": f"{line.quantity:,}",
         "unit_price": f"{to_wire_decimal(line.unit_price)} / {unit}",
-        "discount": f"{to_wire_decimal(multiply(line.discount, 100))} %" if line.discount else "",
+        "discount": f"{multiply(line.discount, 100).normalize():f} %" if line.discount else "",
         "amount": money(line.amount, invoice.currency),
     }
 
@@ -178,7 +178,7 @@ def _sum(ko: str, en: str, amount: Decimal, currency: str, *, strong: bool = Fal
 
 
 def _rounding_note(currency: str) -> str:
-    unit = to_wire_decimal(minor_unit(currency))
+    unit = minor_unit(currency)
     return (
         f"각 줄은 정확한 금액을 {unit} {currency} 단위로 한 번만 반올림합니다. "
         f"Each line is its exact amount, rounded once (half up) to {unit} {currency}; tax is cut."

@@ -179,9 +179,7 @@ def invoice_json(
     }
 
 
-def invoice_csv(
-    invoice: PrintedInvoice, lines: Sequence[PrintedLine], credits: Sequence[PrintedCredit] = ()
-) -> str:
+def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine], credits: Sequence[PrintedCredit] = ()) -> str:
     """One row a line, then subtotal, tax and total, then one a credit note; columns as in `INVOICE_COLUMNS`."""
     head = {
         "number": invoice.number or "",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -56,6 +56,20 @@ _LINES = {
     "amount": "amount",
 }
 
+_CREDITED = {"line": "line", "model": "model", "amount": "amount", "exact, USD": "exact_usd"}
+_CREDITS = {
+    "id": "id",
+    "number": "number",
+    "invoice": "invoice_id",
+    "account": "account_id",
+    "booked in": "booked_month",
+    "subtotal": "subtotal",
+    "tax": "tax",
+    "total": "total",
+    "currency": "currency",
+    "reason": "reason",
+}
+
 
 class Format(StrEnum):
     """What an invoice can be asked for as."""
@@ -98,6 +112,48 @@ def show(invoice: InvoiceId, url: Url = DEFAULT_URL, as_json: AsJson = False) ->
 
 
 @app.command()
+def credit(
+    invoice: InvoiceId,
+    reason: Annotated[str, typer.Option(help="Why; the customer reads it.")],
+    line: Annotated[
+        list[str],
+        typer.Option(metavar="N=AMOUNT", help="A line of the invoice and what is taken back of it, without tax."),
+    ],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Issue a credit note: the tax is worked out, and the sum never passes the invoice."""
+    with operator(url) as gateway:
+        body = {"reason": reason, "lines": [_line_of(text) for text in line]}
+        answer = gateway.post("invoices", invoice, "credit-notes", body=body)
+        if as_json:
+            print_json(answer)
+            return
+        note = answer.value
+        lines = note.pop("lines")
+        print_fields(note, "Credit note")
+        print_table(lines, _CREDITED, f"\nLines, in {note['currency']}")
+
+
+@app.command("credits")
+def credit_notes(
+    invoice: Annotated[str | None, typer.Option(metavar="ID", help="Of this invoice only.")] = None,
+    month: Annotated[str | None, typer.Option(metavar="YYYY-MM", help="That lessen this month's revenue.")] = None,
+    account: OfAccount = None,
+    limit: RowsMax = ROWS_MAX,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Credit notes, by number."""
+    with operator(url) as gateway:
+        if invoice is None:
+            answer = gateway.listed("credit-notes", rows_max=limit, query={"month": month, "account": account})
+        else:
+            answer = gateway.listed("invoices", invoice, "credit-notes", rows_max=limit)
+        print_list(answer, _CREDITS, as_json, "Credit notes")
+
+
+@app.command()
 def export(
     invoice: InvoiceId,
     format: Annotated[Format | None, typer.Option("--format", help="Default json.")] = None,
@@ -121,3 +177,11 @@ def export(
         except OSError as error:
             raise WrongArgument(f"{output}: {error.strerror or error}") from None
         say(f"{output}: {len(answer.raw):,} bytes written")
+
+
+def _line_of(text: str) -> dict[str, Any]:
+    """`0=1.23` → a line of a credit note; raises `WrongArgument`."""
+    line, is_there, amount = text.partition("=")
+    if not (is_there and line.isascii() and line.isdigit() and len(line) < 10):
+        raise WrongArgument(f"--line: {text!r} is no line and amount such as 0=1.23")
+    return {"line": int(line), "amount": amount}

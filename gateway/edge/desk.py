@@ -6,9 +6,10 @@ Errors: `OperatorRefused`, `InvalidApiKey`, `InvalidRequest`.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -38,6 +39,8 @@ class Desk:
     """Waits, within a bound, until the ledger holds every call settled so far; False where it does not yet."""
     grant_months: int
     month_grace_s: int
+    seller: Mapping[str, Any] = field(default_factory=dict)
+    """Who issues invoices, as they say for good."""
 
     def now(self) -> datetime:
         return self.clock.now()

@@ -11,7 +11,6 @@ from typing import Any
 from litestar import Request, Response, get, post
 from msgspec import Struct
 
-from billing.database import Session
 from billing.exports.credits import credit_csv, credit_json
 from billing.exports.papers import credit_pdf, invoice_pdf
 from billing.exports.statement import invoice_csv, invoice_json
@@ -63,13 +62,12 @@ async def invoice(request: Request[Any, Any, Any], invoice_id: str, desk: Desk) 
     form = wanted_form(request, JSON, CSV, PDF)
     async with desk.sessions() as session:
         found = await get_invoice(session, invoice_id)
-        proof = await proof_root(session, found.invoice.month)
     name = f"invoice-{found.invoice.number}"
     if form == PDF:
-        return file_answer(await asyncio.to_thread(invoice_pdf, found, proof), PDF, f"{name}.pdf")
+        return file_answer(await asyncio.to_thread(invoice_pdf, found), PDF, f"{name}.pdf")
     if form == CSV:
         return file_answer(invoice_csv(found.invoice, found.lines, found.credits), CSV, f"{name}.csv")
-    return Response({**invoice_json(found.invoice, found.lines, found.credits), "proof_root": proof})
+    return Response(invoice_json(found.invoice, found.lines, found.credits))
 
 
 @post("/invoices/{invoice_id:str}/credit-notes", tags=["finance"])
@@ -103,9 +101,7 @@ async def credit_notes(
     """Credit notes by number: of an account, or of the month whose revenue they lessen."""
     of = str(month_of(month)) if month else None
     async with desk.sessions() as session:
-        rows, cursor = await page_credits(
-            session, month=of, account_id=account, after=after, count_max=bounded(limit)
-        )
+        rows, cursor = await page_credits(session, month=of, account_id=account, after=after, count_max=bounded(limit))
     return credit_page(rows, cursor)
 
 
@@ -122,11 +118,6 @@ async def credit_note(request: Request[Any, Any, Any], note_id: str, desk: Desk)
     if form == CSV:
         return file_answer(credit_csv(found), CSV, f"{name}.csv")
     return Response(credit_json(found))
-
-
-async def proof_root(session: Session, month: str) -> str | None:
-    """The root of the ledger's proof of a month, where it was sealed with one."""
-    return None
 
 
 def bounded(limit: int) -> int:

@@ -46,7 +46,13 @@ OWNING_ROOMS: Final = ("gateway", "billing", "sdk/solar_sdk")  # each package in
 
 # ---- one library, one door ------------------------------------------------------------------------------------------------
 DOORS: Final[Mapping[str, tuple[str, ...]]] = {
-    "litestar": ("gateway/edge/*", "gateway/doors/inference.py", "gateway/app.py", "gateway/sandbox/*"),
+    "litestar": (
+        "gateway/edge/*",
+        "gateway/office/*",
+        "gateway/doors/inference.py",
+        "gateway/app.py",
+        "gateway/sandbox/*",
+    ),
     "httpx": (
         "gateway/upstream/*",
         "gateway/sandbox/*",
