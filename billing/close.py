@@ -39,7 +39,7 @@ from billing.periods import Month
 from billing.rating.read import booked, booked_accounts, booked_currencies
 from billing.share.month import check_month, compute_month
 from billing.share.payout import Statement
-from billing.share.pool import BilledLine
+from billing.share.pool import Billed
 from billing.share.read import accounts_named, finished_months, share_month, shares_of
 from billing.share.store import save_month
 
@@ -206,7 +206,7 @@ async def _share_once(session: Session, month: Month, now: datetime, tiers: Sequ
     if await share_month(session, str(month)) is None:
         issued = await invoices_of(session, str(month))
         accounts = await accounts_named(session, (each.invoice.account_id for each in issued))
-        billed = [(accounts[each.invoice.account_id], each.lines) for each in issued]
+        billed = [Billed(accounts[each.invoice.account_id], each.lines, each.invoice.number) for each in issued]
         shared = await compute_month(session, month, billed, tiers, now)
         if await save_month(session, shared.month, shared.statements):
             return list(shared.statements)
@@ -219,7 +219,7 @@ async def _draft_month(
     """One consistent snapshot, read only. A month that still runs is converted at the newest rate known."""
     names: list[InvoiceName] = []
     drafts: list[Draft] = []
-    billed: list[tuple[Account, Sequence[BilledLine]]] = []
+    billed: list[Billed] = []
     async with sessions() as session:
         await session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
         await check_month(session, month, tiers)
@@ -228,11 +228,11 @@ async def _draft_month(
             standing = await find_invoice(session, account.id, str(month))
             if standing is not None:
                 names.append(_name(standing))
-                billed.append((account, (await get_invoice(session, standing.id)).lines))
+                billed.append(Billed(account, (await get_invoice(session, standing.id)).lines, standing.number))
             elif draft := await _draft_one(session, account, month, await _newest_quote(session, account, month)):
                 names.append(_name(draft))
                 drafts.append(draft)
-                billed.append((account, draft.lines))
+                billed.append(Billed(account, draft.lines))
             progress(done, len(accounts) + 1)
         if await share_month(session, str(month)) is None:
             shares = list((await compute_month(session, month, billed, tiers, now)).statements)

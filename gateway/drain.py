@@ -209,7 +209,7 @@ async def flushed(redis: Redis, shards: int, *, wait_s: float) -> bool:
 
 def _checked(record: UsageRecord) -> UsageRecord:
     """A record of which every part can be read; raises what its parts raise."""
-    instant_of(record.uuid), record.accepted_at, Month.parse(record.billing_month)
+    instant_of(record.uuid), record.day, Month.parse(record.billing_month)
     from_wire_prices(record.prices), Usage(*record.usage), Decimal(record.discount)
     from_wire_prices(record.buy_prices or record.prices), Usage(*record.absorbed)
     return record

@@ -219,7 +219,7 @@ def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_
 
 def share_json(share: Statement) -> dict[str, Any]:
     """The contract's share, and how it came about."""
-    return {**_share_cells(share), "steps": share.steps}
+    return {**_share_cells(share), **share.terms, "steps": share.steps}
 
 
 def share_csv(shares: Iterable[Statement]) -> str:
@@ -234,10 +234,7 @@ def share_text(share: Statement, account_name: str = "") -> str:
         f"for {account_name or share.account_id}, rule {share.rule}, in {share.currency}",
         "-" * _TEXT_WIDTH,
     ]
-    steps = [
-        f"payer {step['payer']}, {step['model']}: {step['pool']} x {step['fraction']} = {step['exact_amount']}"
-        for step in share.steps
-    ]
+    steps = [_step_text(step) for step in share.steps]
     sums = [
         _sum_text("Pool of the month", share.pool, share.currency),
         _sum_text("Your share", share.amount, share.currency),
@@ -246,6 +243,12 @@ def share_text(share: Statement, account_name: str = "") -> str:
         _sum_text("Paid out", share.payout, share.currency),
     ]
     return "\n".join([*facts, *steps, "-" * _TEXT_WIDTH, *sums, ""])
+
+
+def _step_text(step: Mapping[str, Any]) -> str:
+    if step["kind"] == "correction":
+        return f"credit note, payer {step['payer']} of {step['month']}, {step['model']}: {step['exact_amount']}"
+    return f"payer {step['payer']}, {step['model']}: {step['pool']} x {step['fraction']} = {step['exact_amount']}"
 
 
 def to_wire_instant(instant: datetime) -> str:

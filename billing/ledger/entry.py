@@ -76,6 +76,8 @@ def to_row_entry(item: Settled, open_from: str, now: datetime) -> dict[str, Any]
         "account_id": record.account_id,
         "key_id": record.key_id,
         "accepted_at": record.accepted_at,
+        "day": record.day,
+        "zone": record.zone,
         "billing_month": record.billing_month,
         "booked_month": max(record.billing_month, open_from),
         "endpoint": record.endpoint,

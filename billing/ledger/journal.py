@@ -1,4 +1,4 @@
-"""The only writer of the ledger: appends settled calls, each once, with their running totals in the same transaction.
+"""The only writer of the ledger: appends settled calls, each once, with rollups and running totals in the same transaction.
 
 Exactly-once: the entry's id is the call's; a record that is in the ledger already changes nothing. The settlement of a call of
 which only an orphan's estimate is known replaces that by a linked reversal; an estimate that comes after it changes nothing.
@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -22,14 +21,16 @@ from sqlmodel import SQLModel, col, func, select
 
 from billing.ledger.entry import Grants, Settled, exact_id, partition_of, to_row_entry, to_row_reversal
 from billing.ledger.record import ORPHANED
-from billing.ledger.tables import ClosedMonth, LedgerGrantUse, LedgerTotal
-from billing.money import add
+from billing.ledger.statements import ENTRY_TYPES, insert_entries
+from billing.ledger.tables import ClosedMonth, LedgerGrantUse
 from billing.periods import Month
 
 CLOSE_LOCK = 7_061_001
 """Advisory lock: shared by everyone who appends, exclusive for whoever closes a month."""
 
 _PARTITION_LOCK = 7_061_002
+_INSERT = text(insert_entries())
+_MONEY_COLUMNS = [name for name, kind in ENTRY_TYPES.items() if kind == "numeric"]
 
 
 async def append(session: AsyncSession, settled: Sequence[Settled], now: datetime) -> int:
@@ -49,14 +50,12 @@ async def append(session: AsyncSession, settled: Sequence[Settled], now: datetim
     batch = [(to_row_entry(item, open_from, now), item) for item in sorted(unique.values(), key=_call_id)]
     await _have_partitions(session, {row["partition_month"] for row, _ in batch})
     new = await _insert(session, [row for row, _ in batch])
-    rows = [row for row, _ in batch if row["entry_id"] in new]
     grants = [(row["entry_id"], item.grants) for row, item in batch if row["entry_id"] in new]
     late = {row["call_id"]: (row, item) for row, item in batch if row["entry_id"] not in new}
     replaced = await _replace_estimates(session, late, open_from, now)
-    await _add_totals(session, rows + [row for pair in replaced for row in pair])
     await _add_grant_use(session, grants)
     await _move_grant_use(session, [(reversal, late[reversal["call_id"]][1], exact) for reversal, exact in replaced])
-    return len(rows) + len(replaced)
+    return len(new) + len(replaced)
 
 
 def _call_id(item: Settled) -> str:
@@ -64,13 +63,13 @@ def _call_id(item: Settled) -> str:
 
 
 async def _insert(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> set[UUID]:
-    """Insert what is not there yet; returns the ids of what is new."""
+    """Insert what is not there yet, and add it to the rollups and running totals; returns the ids of what is new."""
     if not rows:
         return set()
-    # One statement with many parameter sets, so that it is compiled once: composing VALUES anew costs a millisecond a row.
-    table = SQLModel.metadata.tables["ledger_entry"]
-    statement = insert(table).on_conflict_do_nothing().returning(table.c.entry_id)
-    return set((await session.execute(statement, rows)).scalars())
+    columns = {name: [row[name] for row in rows] for name in ENTRY_TYPES}
+    for name in _MONEY_COLUMNS:
+        columns[name] = [None if value is None else str(value) for value in columns[name]]
+    return set((await session.execute(_INSERT, columns)).scalars())
 
 
 async def _replace_estimates(
@@ -113,26 +112,6 @@ async def _have_partitions(session: AsyncSession, months: set[int]) -> None:
             await session.execute(
                 text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF ledger_entry FOR VALUES IN ({month:d})")
             )
-
-
-async def _add_totals(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
-    grouped: dict[tuple[str, str, str], list[Decimal]] = defaultdict(list)
-    for row in rows:
-        grouped[row["account_id"], row["billing_month"], row["key_id"]].append(row["cost"])
-    # Always in one order: two drains that meet wait for one another instead of dead-locking (traps.md 34).
-    for (account_id, month, key_id), costs in sorted(grouped.items()):
-        statement = insert(LedgerTotal).values(
-            account_id=account_id, billing_month=month, key_id=key_id, entries=len(costs), cost=add(costs)
-        )
-        await session.execute(
-            statement.on_conflict_do_update(
-                index_elements=["account_id", "billing_month", "key_id"],
-                set_={
-                    "entries": col(LedgerTotal.entries) + statement.excluded.entries,
-                    "cost": col(LedgerTotal.cost) + statement.excluded.cost,
-                },
-            )
-        )
 
 
 async def _add_grant_use(session: AsyncSession, new: Iterable[tuple[UUID, Grants]]) -> None:

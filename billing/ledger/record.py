@@ -7,12 +7,13 @@ Errors: `msgspec.ValidationError` for bytes that are no record.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 import msgspec
 
+from billing.periods import zone_of
 from billing.prices import ModelPrice, Price
 from billing.usage import Usage
 
@@ -48,6 +49,8 @@ class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
     absorbed_reason: str | None = None
     buy_prices: tuple[str, str, str, str, str] | None = None
     """Upstream's own prices at that time, in the order of `prices`; None where the rate card does not say."""
+    zone: str = "UTC"
+    """The account's zone, in which `billing_month` was found."""
 
     @property
     def uuid(self) -> UUID:
@@ -61,6 +64,11 @@ class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
     @property
     def accepted_at(self) -> datetime:
         return _EPOCH + timedelta(microseconds=self.accepted_ns // 1000)
+
+    @property
+    def day(self) -> date:
+        """The day of the call in the account's zone."""
+        return self.accepted_at.astimezone(zone_of(self.zone)).date()
 
 
 _encoder = msgspec.json.Encoder()

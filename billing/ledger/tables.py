@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
@@ -19,9 +19,9 @@ class LedgerEntry(SQLModel, table=True):
 
     __tablename__ = "ledger_entry"
     __table_args__ = (
-        Index("ledger_entry_by_account", "account_id", "accepted_at"),
-        Index("ledger_entry_by_instant", "accepted_at"),
-        Index("ledger_entry_by_booking", "booked_month", "account_id"),
+        # An account's month in the order of its proof, for statements and exports; a rate card's gap (BRIN: entries come in time).
+        Index("ledger_entry_by_booking", "account_id", "booked_month", "entry_id"),
+        Index("ledger_entry_by_instant", "accepted_at", postgresql_using="brin"),
         {"postgresql_partition_by": "LIST (partition_month)"},
     )
 
@@ -35,6 +35,8 @@ class LedgerEntry(SQLModel, table=True):
     account_id: str
     key_id: str
     accepted_at: datetime = Field(sa_type=INSTANT)
+    day: date = Field(description="day of the call in the account's zone")
+    zone: str = Field(description="the account's zone when the call was accepted")
     billing_month: str = Field(description="month of the call in the account's zone")
     booked_month: str = Field(description="month whose invoice carries it: later than billing_month if that was closed")
     endpoint: str
@@ -99,6 +101,67 @@ class LedgerTotal(SQLModel, table=True):
     key_id: str = Field(primary_key=True)
     entries: int = Field(sa_type=BigInteger)
     cost: Decimal = Field(sa_type=MONEY)
+
+
+class _Measures(SQLModel):
+    """What a rollup holds of a group of entries: `statements.MEASURES`."""
+
+    calls: int = Field(sa_type=BigInteger)
+    estimated_calls: int = Field(sa_type=BigInteger)
+    calls_without_buy_price: int = Field(sa_type=BigInteger)
+    input_tokens: int = Field(sa_type=BigInteger)
+    cached_input_tokens: int = Field(sa_type=BigInteger)
+    output_tokens: int = Field(sa_type=BigInteger)
+    standard_pages: int = Field(sa_type=BigInteger)
+    enhanced_pages: int = Field(sa_type=BigInteger)
+    granted_input_tokens: int = Field(sa_type=BigInteger)
+    granted_cached_input_tokens: int = Field(sa_type=BigInteger)
+    granted_output_tokens: int = Field(sa_type=BigInteger)
+    absorbed_input_tokens: int = Field(sa_type=BigInteger)
+    absorbed_cached_input_tokens: int = Field(sa_type=BigInteger)
+    absorbed_output_tokens: int = Field(sa_type=BigInteger)
+    absorbed_standard_pages: int = Field(sa_type=BigInteger)
+    absorbed_enhanced_pages: int = Field(sa_type=BigInteger)
+    list_cost: Decimal = Field(sa_type=MONEY)
+    cost: Decimal = Field(sa_type=MONEY)
+    buy_cost: Decimal = Field(sa_type=MONEY)
+    absorbed_buy_cost: Decimal = Field(sa_type=MONEY)
+
+
+class LedgerDay(_Measures, table=True):
+    """The daily rollup: an account's days in its own zone, by key, model, price and discount. Bills and usage are read from it."""
+
+    __tablename__ = "ledger_day"
+    __table_args__ = (
+        Index("ledger_day_by_booking", "booked_month", "account_id"),
+        Index("ledger_day_by_day", "day"),
+        {"postgresql_with": {"fillfactor": 70}},  # room on the page for the next version of a row that grows all day
+    )
+
+    account_id: str = Field(primary_key=True)
+    day: date = Field(primary_key=True)
+    booked_month: str = Field(primary_key=True)
+    billing_month: str = Field(primary_key=True)
+    zone: str = Field(primary_key=True)
+    key_id: str = Field(primary_key=True)
+    model: str = Field(primary_key=True)
+    card_id: str = Field(primary_key=True)
+    discount: Decimal = Field(primary_key=True, sa_type=MONEY)
+    input_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+    cached_input_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+    output_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+    standard_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+    enhanced_price: Decimal = Field(primary_key=True, sa_type=MONEY)
+
+
+class LedgerSlot(_Measures, table=True):
+    """The rollup of the whole house by the quarter of an hour and model, from which the days of every zone can be put together."""
+
+    __tablename__ = "ledger_slot"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 70}},)
+
+    slot: datetime = Field(primary_key=True, sa_type=INSTANT, description="begin of the quarter of an hour")
+    model: str = Field(primary_key=True)
 
 
 class ClosedMonth(SQLModel, table=True):

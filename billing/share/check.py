@@ -11,6 +11,14 @@ keeps every group and every ring of groups at or below its own list price. Recko
 d + r (1 − d) ≤ 1, which always holds; the stricter rule leaves a margin against rings and against discounts that rise.
 Not counted: what a group is paid for traffic of strangers. That is what the share is for.
 
+One condition covers every rule (`rules`), because under none of them does a dollar of traffic at list price put up more than r:
+`pro_rata` puts up r of what was paid; `capped_pro_rata` at most that; `user_centric` r of what was paid in all, whichever model it
+goes to; `scaled_user_prop` at most γ ≤ r of the list price, and never more than was paid. The last is the case in which
+"reckoned at list price" is not only the dearest but the true one; grants raise a payer's usage there, but what it puts up stays within
+what it paid, so grants + discount + share never pass the list price. And under none of them does traffic of a ring raise what others put
+up by more than r of what the ring paid, less what it puts up itself (only `scaled_user_prop` couples payers, through γ).
+All of it is exact decimal arithmetic; tests/billing/share/attacker.py searches for a counterexample.
+
 Errors: `PlanUnsafe`.
 """
 

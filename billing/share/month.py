@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 
-from billing.accounts.tables import Account
 from billing.club.store import contributions_of
 from billing.club.tiers import Tier
 from billing.database import Session
+from billing.invoice.read import credited_in
 from billing.money import ZERO
 from billing.periods import Month
 from billing.rate_cards import all_cards
 from billing.share.check import check_plan
-from billing.share.payout import Statement, statements_of, to_wire_pools
-from billing.share.pool import BilledLine, highest_discount, partners_of, revenue_of, trained_on
-from billing.share.read import accounts_named, carried_into, manifests
-from billing.share.split import pools_of, split
+from billing.share.corrections import Credit, TakenBack, taken_back
+from billing.share.payout import Statement, statements_of, to_wire_pools, to_wire_terms
+from billing.share.pool import Billed, highest_discount, partners_of, revenue_of, trained_on
+from billing.share.read import accounts_named, carried_into, manifests, stood_months
+from billing.share.rules import Terms, rule_named
+from billing.share.split import pools_of, shown, split
 from billing.share.store import plan_in_force
 from billing.share.tables import ShareMonth
 
@@ -46,11 +49,14 @@ async def check_month(session: Session, month: Month, tiers: Sequence[Tier]) -> 
 async def compute_month(
     session: Session,
     month: Month,
-    billed: Sequence[tuple[Account, Sequence[BilledLine]]],
+    billed: Sequence[Billed],
     tiers: Sequence[Tier],
     now: datetime,
 ) -> Shared:
-    """The shares of a month from the lines of its invoices. Without a plan in force there are none; what carries stays."""
+    """The shares of a month from the lines of its invoices, and what its credit notes take back of earlier months.
+
+    Without a plan in force there are none, and there was none before: a plan holds until a later one takes over.
+    """
     plan = await plan_in_force(session, str(month))
     if plan is None:
         return Shared(ShareMonth(month=str(month), pool=ZERO, house=ZERO, pools=[], computed_at=now), [])
@@ -59,19 +65,36 @@ async def compute_month(
     # Again, because a plan may have been posted between the sealing of the month and now.
     check_plan(plan.id, plan.pool_rate, highest_discount(contributions, accounts, month, tiers))
     revenue = revenue_of(billed)
-    models = {model for _, _, model in revenue}
-    datasets = trained_on(models, await manifests(session), await all_cards(session))
-    pools = pools_of(revenue, plan.pool_rate, datasets)
-    parts = split(pools, partners_of(contributions, accounts, month))
+    datasets = trained_on({each.model for each in revenue}, await manifests(session), await all_cards(session), month)
+    rule, terms = rule_named(plan.rule), Terms(plan.pool_rate, plan.payer_cap)
+    pools, kept = pools_of(revenue, rule, terms, datasets)
+    back = await _taken_back(session, month)
+    parts = split(pools, partners_of(contributions, accounts, month), back, kept)
     carried = await carried_into(session, str(month))
+    invoices = {each.account.id: each.invoice_number for each in billed}
     return Shared(
         ShareMonth(
             month=str(month),
             plan_id=plan.id,
             pool=parts.pool,
-            house=parts.house,
-            pools=to_wire_pools(pools, parts.with_house),
+            house=shown(parts.house),
+            pools=to_wire_pools(pools, parts.with_house, revenue, invoices),
             computed_at=now,
         ),
-        statements_of(str(month), parts, carried, plan.minimum_payout, plan.rule),
+        statements_of(
+            str(month),
+            parts,
+            carried,
+            plan.minimum_payout,
+            plan.rule,
+            to_wire_terms(rule, terms, plan.minimum_payout),
+        ),
     )
+
+
+async def _taken_back(session: Session, month: Month) -> list[TakenBack]:
+    credits = [
+        Credit(row.number, row.account_id, row.invoice_month, row.model, Fraction(row.exact_usd))
+        for row in await credited_in(session, str(month))
+    ]
+    return taken_back(credits, await stood_months(session, {each.month for each in credits}))

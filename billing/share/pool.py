@@ -1,10 +1,13 @@
 """What a month's shares are made from: who paid what for which model, and whose text was in force at the month's end.
 
 Units: net revenue is exact USD, before rounding and before any conversion: for a KRW invoice the exact USD beside its lines,
-so that no exchange rate moves the share. Net means without tax, after discount and grants. Pure: takes rows, returns values.
+so that no exchange rate moves the share. Net means without tax, after discount and grants. `usage` is the same usage at list price,
+before both. Pure: takes rows, returns values.
 Conventions: a contribution is in force if it was accepted before the month's end in its account's zone and no linked entry
 accepted by then undoes it; a correction counts itself. A manifest may name a model
-or a snapshot of it; the newest that names either holds for the model.
+or a snapshot of it; of all that name either, the newest stated before the month's end (in the house's zone) holds for the model. Where
+the first of all was stated later, that one holds: what trained a model does not begin with its being written down. A restatement
+changes no month that was over when it was made.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from billing.accounts.tables import Account
 from billing.club.standing import token_steps
@@ -22,7 +25,20 @@ from billing.club.tiers import Tier, tier_changes
 from billing.money import ZERO, add, multiply
 from billing.periods import Month
 from billing.prices import RateCard
+from billing.rating.rate import exact_usd
+from billing.share.rules import Revenue
 from billing.share.split import Partner
+
+HOUSE_ZONE = "Asia/Seoul"
+"""The house's own months: by them manifests are dated, as invoice numbers are (billing/invoice/issue.py)."""
+
+
+class Billed(NamedTuple):
+    """A payer's invoice of the month, issued or drafted."""
+
+    account: Account
+    lines: Sequence[BilledLine]
+    invoice_number: str | None = None
 
 
 class BilledLine(Protocol):
@@ -31,18 +47,29 @@ class BilledLine(Protocol):
     @property
     def model(self) -> str: ...
     @property
+    def kind(self) -> str: ...
+    @property
+    def quantity(self) -> int: ...
+    @property
+    def unit_price(self) -> Decimal: ...
+    @property
     def exact_usd(self) -> Decimal: ...
 
 
-def revenue_of(
-    billed: Iterable[tuple[Account, Sequence[BilledLine]]],
-) -> dict[tuple[str, str, str], Decimal]:
-    """Net revenue by (payer, owner group, model), exact USD."""
-    net: dict[tuple[str, str, str], list[Decimal]] = defaultdict(list)
-    for account, lines in billed:
-        for line in lines:
-            net[account.id, account.owner_group, line.model].append(line.exact_usd)
-    return {key: add(amounts) for key, amounts in net.items()}
+def revenue_of(billed: Iterable[Billed]) -> list[Revenue]:
+    """What each payer's invoice brought in for each model, and the same usage at list price."""
+    lines_of: dict[tuple[str, str, str], list[BilledLine]] = defaultdict(list)
+    for account, printed, _ in billed:
+        for line in printed:
+            lines_of[account.id, account.owner_group, line.model].append(line)
+    return [
+        Revenue(
+            *key,
+            net=add(line.exact_usd for line in lines),
+            usage=add(exact_usd(line.quantity, line.kind, line.unit_price, ZERO) for line in lines),
+        )
+        for key, lines in sorted(lines_of.items())
+    ]
 
 
 def partners_of(contributions: Sequence[Contribution], accounts: Mapping[str, Account], month: Month) -> list[Partner]:
@@ -75,15 +102,17 @@ def highest_discount(
 
 
 def trained_on(
-    models: Iterable[str], manifests: Sequence[TrainingManifest], cards: Sequence[RateCard]
+    models: Iterable[str], manifests: Sequence[TrainingManifest], cards: Sequence[RateCard], month: Month
 ) -> dict[str, frozenset[str]]:
-    """The datasets that trained each model that has a manifest. `manifests` oldest first."""
+    """The datasets that trained each model that has a manifest, as of a month's end. `manifests` oldest first."""
+    end = month.bounds(HOUSE_ZONE)[1]
     datasets: dict[str, frozenset[str]] = {}
     for model in models:
         names = {model} | {alias for card in cards for alias, of in card.aliases.items() if of == model}
-        for manifest in manifests:
-            if manifest.model in names:
-                datasets[model] = frozenset(manifest.datasets)
+        stated = [manifest for manifest in manifests if manifest.model in names]
+        in_time = [manifest for manifest in stated if manifest.created_at < end]
+        if stated:
+            datasets[model] = frozenset((in_time[-1] if in_time else stated[0]).datasets)
     return datasets
 
 

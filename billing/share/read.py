@@ -6,8 +6,10 @@ Errors: `ValueError` for a cursor that is none.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from fractions import Fraction
 
 from sqlalchemy import tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
@@ -16,8 +18,10 @@ from sqlmodel import col, select
 
 from billing.accounts.tables import Account
 from billing.club.tables import TrainingManifest
+from billing.share.corrections import StoodMonth, StoodPool
 from billing.share.payout import Statement
-from billing.share.tables import Share, ShareMonth
+from billing.share.rules import rule_named
+from billing.share.tables import Share, ShareMonth, SharePlan
 
 
 async def page_shares(
@@ -67,6 +71,32 @@ async def carried_into(session: AsyncSession, month: str) -> dict[str, Decimal]:
     return {row.account_id: row.carried_over for row in (await session.execute(newest)).scalars() if row.carried_over}
 
 
+async def stood_months(session: AsyncSession, months: Iterable[str]) -> dict[str, StoodMonth]:
+    """The pools of finished months, and how they were split: what a later credit note takes back from."""
+    query = select(ShareMonth, SharePlan).join(SharePlan, col(ShareMonth.plan_id) == col(SharePlan.id))
+    stood: dict[str, StoodMonth] = {}
+    for row, plan in await session.execute(query.where(col(ShareMonth.month).in_(set(months)))):
+        parts: dict[tuple[int, str], list[tuple[str, Fraction]]] = defaultdict(list)
+        for share in await shares_of(session, row.month):
+            for step in share.steps:
+                if step["kind"] == "pool":
+                    fraction = Fraction(step["weight"]) / Fraction(step["weight_total"])
+                    parts[step["payer"], step["model"]].append((share.account_id, fraction))
+        pools = (
+            StoodPool(
+                payer=pool["payer"],
+                payer_id=pool["account_id"],
+                model=pool["model"],
+                net=Decimal(pool["net_revenue"]),
+                exact=Fraction(pool["pool_fraction"]),
+                parts=tuple(parts[pool["payer"], pool["model"]]),
+            )
+            for pool in row.pools
+        )
+        stood[row.month] = StoodMonth(tuple(pools), rule_named(plan.rule).by_payer)
+    return stood
+
+
 async def manifests(session: AsyncSession) -> Sequence[TrainingManifest]:
     """Every training manifest, oldest first."""
     query = select(TrainingManifest).order_by(col(TrainingManifest.created_at), col(TrainingManifest.id))
@@ -92,4 +122,5 @@ def from_row_share(row: Share) -> Statement:
         currency=row.currency,
         rule=row.rule,
         steps=row.steps,
+        terms=row.terms,
     )

@@ -1,14 +1,17 @@
-"""Splitting pools among partners, pro rata. Pure.
+"""Splitting pools among partners by weight. Pure.
 
-Units: pools are exact USD; weights are accepted tokens × quality; amounts are whole cents. Parts are reckoned as exact fractions
-(a third of a dollar is no decimal); money is rounded twice only: the sum of all pools down to the cent, and its split by
+Units: pools are exact fractions of a USD; weights are accepted tokens × quality; amounts are whole cents. Parts are reckoned as exact
+fractions (a third of a dollar is no decimal); money is rounded twice only: the sum of all pools down to the cent, and its split by
 largest remainder, ties to the smaller account id (design.md section 5.7).
-Conventions: a pool is what one payer's net revenue for one model brings in. It is split among the partners outside the payer's
-owner group that have weight for that model. Where there is none, the pool stays with the house, and so do the parts of a cent.
+Conventions: a pool is what one payer puts up for one model (how much: `rules`). It is split among the partners outside the payer's
+owner group that have weight for that model. Where there is none, the pool stays with the house, and so do the parts of a cent, and
+what a rule keeps back. What a credit note takes back of an earlier month's pools (`corrections`) goes back the way it came.
 """
 
 from __future__ import annotations
 
+import decimal
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +19,12 @@ from decimal import Decimal
 from fractions import Fraction
 
 from billing.money import ZERO, add, floor_pool, multiply, split_by_largest_remainder
+from billing.share.corrections import TakenBack
+from billing.share.rules import Revenue, Rule, Terms
 
 CURRENCY = "USD"
+SHOWN_PLACES = 18
+"""Where a fraction is no decimal, it is shown cut to so many places."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +42,14 @@ class Partner:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What one payer's net revenue for one model puts up; `datasets` is None where no manifest names what trained it."""
+    """What one payer puts up for one model, from its `net` revenue; `datasets` is None where no manifest names what trained it."""
 
     payer_id: str
     owner_group: str
     model: str
-    exact: Decimal
+    exact: Fraction
     datasets: frozenset[str] | None = None
+    net: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +58,10 @@ class Step:
 
     payer: int
     model: str
-    pool: Decimal
+    pool: Fraction
     weight: Decimal
     weight_total: Decimal
+    net: Decimal = ZERO
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,31 +72,39 @@ class Part:
     weight: Decimal
     amount: Decimal
     steps: tuple[Step, ...]
+    taken_back: tuple[TakenBack, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A month's pools, split: `amount`s sum to `pool`; `pool` + `house` is the exact sum of all pools."""
+    """A month's pools, split: `amount`s sum to `pool`; `pool` + `house` is all that was put up, what was kept back included."""
 
     pool: Decimal
-    house: Decimal
+    house: Fraction
     parts: tuple[Part, ...]
     with_house: tuple[Pool, ...]
     """The pools for which nobody was eligible."""
 
 
-def split(pools: Iterable[Pool], partners: Iterable[Partner]) -> Split:
-    """Each partner's part; the order of pools and of partners does not matter."""
-    members = sorted((p for p in partners if p.weight() > 0), key=lambda p: p.account_id)
+def split(
+    pools: Iterable[Pool],
+    partners: Iterable[Partner],
+    taken_back: Sequence[TakenBack] = (),
+    kept: Fraction = Fraction(0),
+) -> Split:
+    """Each partner's part; the order of pools, partners and corrections does not matter. `kept`: what the rule left to the house."""
+    members = {p.account_id: p for p in partners if p.weight() > 0}
     ordered = sorted(pools, key=lambda pool: (pool.payer_id, pool.model))
     numbers = number_payers(ordered)
-    weights = _weights(members, {pool.datasets for pool in ordered})
+    weights = _weights(members.values(), {pool.datasets for pool in ordered})
     steps: dict[str, list[Step]] = defaultdict(list)
-    exact: dict[str, Fraction] = defaultdict(Fraction)
+    exact: dict[str, Fraction] = dict.fromkeys(members, Fraction(0))
     with_house: list[Pool] = []
     for pool in ordered:
         eligible = [
-            p for p in members if p.owner_group != pool.owner_group and weights[pool.datasets, p.account_id] > 0
+            p
+            for p in members.values()
+            if p.owner_group != pool.owner_group and weights[pool.datasets, p.account_id] > 0
         ]
         if not eligible:
             with_house.append(pool)
@@ -95,17 +112,34 @@ def split(pools: Iterable[Pool], partners: Iterable[Partner]) -> Split:
         total = add(weights[pool.datasets, p.account_id] for p in eligible)
         for partner in eligible:
             weight = weights[pool.datasets, partner.account_id]
-            exact[partner.account_id] += Fraction(pool.exact) * Fraction(weight) / Fraction(total)
-            steps[partner.account_id].append(Step(numbers[pool.payer_id], pool.model, pool.exact, weight, total))
-    left = {(pool.payer_id, pool.model) for pool in with_house}
-    shared = floor_pool(add(pool.exact for pool in ordered if (pool.payer_id, pool.model) not in left), CURRENCY)
-    amounts = split_by_largest_remainder(shared, [(p.account_id, exact[p.account_id]) for p in members], CURRENCY)
+            exact[partner.account_id] += pool.exact * Fraction(weight) / Fraction(total)
+            steps[partner.account_id].append(
+                Step(numbers[pool.payer_id], pool.model, pool.exact, weight, total, pool.net)
+            )
+    back: dict[str, list[TakenBack]] = defaultdict(list)
+    house = kept + sum((pool.exact for pool in with_house), Fraction(0))
+    for each in sorted(taken_back):
+        if each.account_id is None:
+            house += each.exact
+        else:
+            exact[each.account_id] = exact.get(each.account_id, Fraction(0)) + each.exact
+            back[each.account_id].append(each)
+    due = sum(exact.values(), Fraction(0))
+    shared = floor_pool(shown(due), CURRENCY)
+    order = sorted(exact)
+    amounts = split_by_largest_remainder(shared, [(account_id, exact[account_id]) for account_id in order], CURRENCY)
     return Split(
         pool=shared,
-        house=add([*(pool.exact for pool in ordered), multiply(shared, -1)]),
+        house=house + due - Fraction(shared),
         parts=tuple(
-            Part(partner.account_id, partner.weight(), amount, tuple(steps[partner.account_id]))
-            for partner, amount in zip(members, amounts, strict=True)
+            Part(
+                account_id,
+                members[account_id].weight() if account_id in members else ZERO,
+                amount,
+                tuple(steps[account_id]),
+                tuple(back[account_id]),
+            )
+            for account_id, amount in zip(order, amounts, strict=True)
         ),
         with_house=tuple(with_house),
     )
@@ -113,25 +147,40 @@ def split(pools: Iterable[Pool], partners: Iterable[Partner]) -> Split:
 
 def number_payers(pools: Iterable[Pool]) -> dict[str, int]:
     """A number for each payer: 1 is the one whose pools are largest. Numbers change each month and tell no name."""
-    sums: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    sums: dict[str, Fraction] = defaultdict(Fraction)
     for pool in pools:
-        sums[pool.payer_id] = add([sums[pool.payer_id], pool.exact])
-    ranked = sorted(sums, key=lambda payer_id: (Fraction(-1) * Fraction(sums[payer_id]), payer_id))
+        sums[pool.payer_id] += pool.exact
+    ranked = sorted(sums, key=lambda payer_id: (-sums[payer_id], payer_id))
     return {payer_id: number for number, payer_id in enumerate(ranked, start=1)}
 
 
 def pools_of(
-    revenue: Mapping[tuple[str, str, str], Decimal], rate: Decimal, trained_on: Mapping[str, frozenset[str]]
-) -> list[Pool]:
-    """From net revenue by (payer, owner group, model), in exact USD, to pools. `trained_on`: model → datasets of its manifest."""
-    return [
-        Pool(payer_id, owner_group, model, multiply(net, rate), trained_on.get(model))
-        for (payer_id, owner_group, model), net in sorted(revenue.items())
-        if net
+    revenue: Iterable[Revenue], rule: Rule, terms: Terms, trained_on: Mapping[str, frozenset[str]]
+) -> tuple[list[Pool], Fraction]:
+    """The pools that a rule makes of a month's revenue, and what it keeps back. `trained_on`: model → datasets of its manifest."""
+    lines = sorted(revenue, key=lambda each: (each.payer_id, each.model))
+    put_up = rule.put_up(lines, terms)
+    pools = [
+        Pool(each.payer_id, each.owner_group, each.model, amount, trained_on.get(each.model), each.net)
+        for each, amount in zip(lines, put_up, strict=True)
+        if amount
     ]
+    whole = Fraction(terms.pool_rate) * sum((Fraction(each.net) for each in lines), Fraction(0))
+    return pools, whole - sum(put_up, Fraction(0))
+
+
+def shown(amount: Fraction) -> Decimal:
+    """A fraction as a decimal: exact where it is one of at most 60 digits, else cut (down) to 18 places."""
+    try:
+        return decimal.Context(prec=60, traps=[decimal.Inexact]).divide(
+            Decimal(amount.numerator), Decimal(amount.denominator)
+        )
+    except decimal.Inexact:
+        return multiply(math.floor(amount * 10**SHOWN_PLACES), Decimal(1).scaleb(-SHOWN_PLACES))
 
 
 def _weights(
-    members: Sequence[Partner], manifests: Iterable[frozenset[str] | None]
+    members: Iterable[Partner], manifests: Iterable[frozenset[str] | None]
 ) -> dict[tuple[frozenset[str] | None, str], Decimal]:
-    return {(datasets, p.account_id): p.weight(datasets) for datasets in manifests for p in members}
+    partners = list(members)
+    return {(datasets, p.account_id): p.weight(datasets) for datasets in manifests for p in partners}

@@ -18,30 +18,34 @@ from billing.accounts.store import audit
 from billing.ids import new_id
 from billing.periods import Month
 from billing.share.payout import Statement
+from billing.share.rules import PRO_RATA, rule_named
 from billing.share.tables import Share, ShareMonth, SharePlan
 
-PRO_RATA = "pro_rata"
-RULES = (PRO_RATA,)
+_USD_MAX = Decimal(1_000_000)
 
 
 async def add_plan(session: AsyncSession, values: Mapping[str, Any], actor: str, now: datetime) -> SharePlan:
-    """Post a plan: `{"effective_month", "pool_rate", "rule"?, "minimum_payout"?}`.
+    """Post a plan: `{"effective_month", "pool_rate", "rule"?, "minimum_payout"?, "payer_cap"?}`.
 
     It holds until a later one takes over, and changes no month that is closed.
     """
-    rule = values.get("rule", PRO_RATA)
-    if rule not in RULES:
-        raise ValueError(f"rule: must be one of {', '.join(RULES)}")
+    rule = rule_named(values.get("rule", PRO_RATA))
+    payer_cap = _decimal(values, "payer_cap", "0", _USD_MAX) if values.get("payer_cap") is not None else None
+    if rule.needs_cap != (payer_cap is not None):
+        raise ValueError(
+            f"payer_cap: {'is needed by' if rule.needs_cap else 'does not belong to'} the rule {rule.name}"
+        )
     plan = SharePlan(
         id=new_id("plan", now),
         effective_month=str(Month.parse(values["effective_month"])),
         pool_rate=_decimal(values, "pool_rate", "0", Decimal(1)),
-        rule=rule,
-        minimum_payout=_decimal(values, "minimum_payout", "0.00", Decimal(1_000_000)),
+        rule=rule.name,
+        minimum_payout=_decimal(values, "minimum_payout", "0.00", _USD_MAX),
+        payer_cap=payer_cap,
         created_at=now,
     )
     session.add(plan)
-    change = {"effective_month": plan.effective_month, "pool_rate": str(plan.pool_rate), "rule": rule}
+    change = {"effective_month": plan.effective_month, "pool_rate": str(plan.pool_rate), "rule": plan.rule}
     audit(session, actor, "share_plan.add", plan.id, change, now)
     await session.flush()
     return plan
@@ -83,6 +87,7 @@ def to_row_share(statement: Statement) -> Share:
         currency=statement.currency,
         rule=statement.rule,
         steps=statement.steps,
+        terms=statement.terms,
     )
 
 

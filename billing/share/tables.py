@@ -6,14 +6,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlmodel import Field, SQLModel
 
 from billing.database import DOCUMENT, INSTANT, MONEY
 
 
 class SharePlan(SQLModel, table=True):
-    """From a month on: the part of net revenue that is shared, by which rule, and the least that is paid out (USD)."""
+    """From a month on: the part of net revenue that is shared, by which rule, and the least that is paid out (USD).
+
+    `payer_cap`: for the rule `capped_pro_rata`, the most that one paying owner group puts up a month (USD).
+    """
 
     __tablename__ = "share_plan"
 
@@ -22,13 +25,15 @@ class SharePlan(SQLModel, table=True):
     pool_rate: Decimal = Field(sa_type=MONEY)
     rule: str
     minimum_payout: Decimal = Field(sa_type=MONEY)
+    payer_cap: Decimal | None = Field(default=None, sa_type=MONEY)
     created_at: datetime = Field(sa_type=INSTANT)
 
 
 class ShareMonth(SQLModel, table=True):
     """A month whose shares are computed (also where no plan was in force): the last row that a close writes.
 
-    `pool` is what was shared out, `house` what stayed with the house, exact. `pools` names the payers: for finance only.
+    `pool` is what was shared out, `house` what stayed with the house, exact (cut to 18 places where a credit note left no
+    decimal). `pools` names the payers and their invoices: for finance only.
     """
 
     __tablename__ = "share_month"
@@ -58,3 +63,6 @@ class Share(SQLModel, table=True):
     currency: str
     rule: str
     steps: list[dict[str, Any]] = Field(sa_type=DOCUMENT)
+    terms: dict[str, Any] = Field(
+        default_factory=dict, sa_type=DOCUMENT, sa_column_kwargs={"server_default": text("'{}'")}
+    )

@@ -207,6 +207,7 @@ def record_of(call: Call, outcome: Outcome) -> UsageRecord:
         estimated_reason=outcome.estimated_reason,
         streamed=call.streamed,
         attempts=outcome.attempts,
+        zone=call.caller.zone,
     )
 
 

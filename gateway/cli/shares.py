@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from billing.share.rules import RULES
 from gateway.cli.accounts import given
 from gateway.cli.operator_client import DEFAULT_URL
 from gateway.cli.terminal import (
@@ -40,6 +41,7 @@ _PLANS = {
     "pool rate": "pool_rate",
     "rule": "rule",
     "minimum payout": "minimum_payout",
+    "payer cap": "payer_cap",
 }
 
 
@@ -61,8 +63,11 @@ def listed(
 def plan_add(
     effective_month: Annotated[str, typer.Argument(metavar="YYYY-MM", help="The first month it holds for.")],
     pool_rate: Annotated[str, typer.Option(metavar="RATIO", help="The shared part of net revenue, such as 0.20.")],
-    rule: Annotated[str | None, typer.Option(help="Default pro_rata.")] = None,
+    rule: Annotated[str | None, typer.Option(help=f"One of {', '.join(RULES)}; default pro_rata.")] = None,
     minimum_payout: Annotated[str | None, typer.Option(metavar="AMOUNT", help="Less is carried over.")] = None,
+    payer_cap: Annotated[
+        str | None, typer.Option(metavar="AMOUNT", help="For capped_pro_rata: the most that one payer puts up a month.")
+    ] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +78,7 @@ def plan_add(
             "pool_rate": pool_rate,
             "rule": rule,
             "minimum_payout": minimum_payout,
+            "payer_cap": payer_cap,
         }
         print_one(gateway.post("share-plans", body=given(fields)), as_json, "Share plan added")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import get, post
+from msgspec import structs
 
 from billing.close import EarlierMonthOpen, LaterMonthClosed, MonthClosed, MonthNotOver, MonthRefused, close_month
 from billing.exports.statement import invoice_json, share_json
@@ -84,7 +85,7 @@ async def invoices(
 @post("/share-plans", tags=["finance"])
 async def add_share_plan(data: NewSharePlan, desk: Desk) -> dict[str, Any]:
     """How much of each payer's revenue is shared, from a month on."""
-    values = {name: getattr(data, name) for name in ("effective_month", "pool_rate", "rule", "minimum_payout")}
+    values = structs.asdict(data)
     try:
         async with desk.sessions.begin() as session:
             return to_wire_plan(await plans.add_plan(session, values, ACTOR, desk.now()))
@@ -160,6 +161,7 @@ def to_wire_plan(row: SharePlan) -> dict[str, Any]:
         "pool_rate": to_wire_decimal(row.pool_rate),
         "rule": row.rule,
         "minimum_payout": to_wire_decimal(row.minimum_payout),
+        "payer_cap": None if row.payer_cap is None else to_wire_decimal(row.payer_cap),
     }
 
 

@@ -16,7 +16,8 @@ from billing import fx, rate_cards
 from billing.accounts import store as accounts
 from billing.accounts.store import audit
 from billing.club import store as club
-from billing.ledger.read import calls_since, usage
+from billing.ledger.read import calls_since
+from billing.ledger.usage import usage
 from billing.money import ZERO, to_wire_decimal
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.operator import ACTOR, one_of

@@ -16,7 +16,7 @@ from billing.accounts.tables import Account
 from billing.club.store import GrantBook
 from billing.club.tables import Contribution, TokenGrant
 from billing.invoice.parties import PARTY_DETAILS
-from billing.ledger.read import UsageSum
+from billing.ledger.usage import UsageSum
 from billing.money import to_wire_decimal
 from billing.rate_cards import RateCardRow
 from gateway.edge.wire import to_wire_instant
@@ -126,6 +126,7 @@ class NewSharePlan(Struct, forbid_unknown_fields=True):
     pool_rate: Text
     rule: Text = "pro_rata"
     minimum_payout: Text = "0.00"
+    payer_cap: Text | None = None
 
 
 class NewManifest(Struct, forbid_unknown_fields=True):

@@ -65,6 +65,7 @@ def call(
         estimated_reason=None,
         streamed=False,
         attempts=1,
+        zone=zone,
     )
     return Settled(record, grants)
 
@@ -102,8 +103,9 @@ async def plan(
     minimum_payout: str = "0.00",
     effective_month: str = "2026-10",
     at: datetime = MID_OCTOBER,
+    **more: Any,
 ) -> str:
-    values = {"effective_month": effective_month, "pool_rate": pool_rate, "minimum_payout": minimum_payout}
+    values = {"effective_month": effective_month, "pool_rate": pool_rate, "minimum_payout": minimum_payout, **more}
     async with sessions.begin() as session:
         return (await add_plan(session, values, ACTOR, at)).id
 

@@ -6,6 +6,7 @@ import csv
 import io
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
@@ -43,7 +44,7 @@ def a_draft(model: str = "solar-pro4", currency: str = "KRW") -> Draft:
 
 def a_share() -> Statement:
     parts = split(
-        [Pool("acc_9", "x", "solar-pro4", Decimal("1.005"))], [Partner("acc_1", "a", (("news", Decimal(2)),))]
+        [Pool("acc_9", "x", "solar-pro4", Fraction("1.005"))], [Partner("acc_1", "a", (("news", Decimal(2)),))]
     )
     return statements_of("2026-10", parts, {"acc_1": Decimal("0.10")}, Decimal(0), "pro_rata")[0]
 

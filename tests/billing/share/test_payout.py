@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fractions import Fraction
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,11 +40,14 @@ def test_a_former_partner_still_gets_what_was_carried() -> None:
 
 
 def test_a_step_shows_how_a_pool_came_to_a_partner() -> None:
-    step = Step(payer=1, model="solar-pro4", pool=Decimal("0.10"), weight=Decimal(1), weight_total=Decimal(3))
+    step = Step(1, "solar-pro4", Fraction("0.10"), Decimal(1), Decimal(3), net=Decimal("0.50"))
     assert to_wire_step(step) == {
+        "kind": "pool",
         "payer": 1,
         "model": "solar-pro4",
+        "net_revenue": "0.50",
         "pool": "0.10",
+        "pool_fraction": "1/10",
         "weight": "1.00",
         "weight_total": "3.00",
         "fraction": "1.00/3.00",
@@ -52,7 +56,7 @@ def test_a_step_shows_how_a_pool_came_to_a_partner() -> None:
 
 
 def test_a_statement_names_no_payer_and_finance_sees_them_all() -> None:
-    pools = [Pool("acc_small", "a", "solar-pro4", Decimal(1)), Pool("acc_big", "b", "solar-pro4", Decimal(2))]
+    pools = [Pool("acc_small", "a", "solar-pro4", Fraction(1)), Pool("acc_big", "b", "solar-pro4", Fraction(2))]
     parts = split(pools, [Partner("acc_1", "c", (("news", Decimal(1)),))])
     (statement,) = statements_of("2026-10", parts, {}, Decimal(0), "pro_rata")
     assert "acc_small" not in str(statement.steps)

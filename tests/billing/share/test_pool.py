@@ -8,10 +8,13 @@ from decimal import Decimal
 from billing.accounts.tables import Account
 from billing.club.tables import Contribution, TrainingManifest
 from billing.club.tiers import DEFAULT_TIERS
+from billing.invoice.draft import Payer, draft_invoice
 from billing.prices import ModelPrice, RateCard
-from billing.share.pool import highest_discount, partners_of, trained_on
+from billing.rating.rate import Booked
+from billing.share.pool import Billed, highest_discount, partners_of, revenue_of, trained_on
+from billing.share.rules import Revenue
 from billing.share.split import Partner
-from tests.billing.months import MID_OCTOBER, OCTOBER
+from tests.billing.months import MID_OCTOBER, NOVEMBER, OCTOBER
 
 LAST_INSTANT = datetime(2026, 10, 31, 14, 59, 59, 999999, tzinfo=UTC)
 MONTH_END = datetime(2026, 10, 31, 15, 0, tzinfo=UTC)
@@ -76,5 +79,33 @@ def test_a_manifest_of_a_snapshot_holds_for_the_model_that_sells_it_and_the_newe
         TrainingManifest(id=str(i), model=model, datasets=datasets, created_at=MID_OCTOBER)
         for i, (model, datasets) in enumerate([("solar-pro4", ["news"]), ("solar-pro4-260806", ["law"])])
     ]
-    assert trained_on({"solar-pro4", "solar-mini"}, manifests, [card]) == {"solar-pro4": frozenset({"law"})}
-    assert trained_on({"solar-pro4"}, manifests, []) == {"solar-pro4": frozenset({"news"})}
+    models = {"solar-pro4", "solar-mini"}
+    assert trained_on(models, manifests, [card], OCTOBER) == {"solar-pro4": frozenset({"law"})}
+    assert trained_on({"solar-pro4"}, manifests, [], OCTOBER) == {"solar-pro4": frozenset({"news"})}
+
+
+def test_a_manifest_restated_after_the_months_end_waits_for_the_next_but_a_first_one_holds_at_once() -> None:
+    def stated(*rows: tuple[str, datetime]) -> list[TrainingManifest]:
+        return [
+            TrainingManifest(id=str(i), model="solar-pro4", datasets=[dataset], created_at=at)
+            for i, (dataset, at) in enumerate(rows)
+        ]
+
+    restated = stated(("news", MID_OCTOBER), ("law", LAST_INSTANT), ("novels", MONTH_END))
+    assert trained_on({"solar-pro4"}, restated, [], OCTOBER) == {"solar-pro4": frozenset({"law"})}
+    assert trained_on({"solar-pro4"}, restated, [], NOVEMBER) == {"solar-pro4": frozenset({"novels"})}
+    late = stated(("news", MONTH_END), ("law", MONTH_END))
+    assert trained_on({"solar-pro4"}, late, [], OCTOBER) == {"solar-pro4": frozenset({"news"})}
+
+
+def test_revenue_is_what_was_paid_and_usage_what_it_would_have_cost_at_list_price() -> None:
+    booked = [
+        Booked("solar-pro4", "input", "card_1", Decimal("0.30"), Decimal("0.10"), "2026-10", 3_000_000, 1_000_000),
+        Booked("document-parse", "standard", "card_1", Decimal("0.01"), Decimal(0), "2026-10", 7),
+    ]
+    draft = draft_invoice(Payer("seoul"), "2026-10", booked, Decimal("0.61"), None)
+    assert draft is not None
+    assert revenue_of([Billed(ACCOUNTS["seoul"], draft.lines)]) == [
+        Revenue("seoul", "group_seoul", "document-parse", Decimal("0.07"), Decimal("0.07")),
+        Revenue("seoul", "group_seoul", "solar-pro4", Decimal("0.54"), Decimal("0.90")),
+    ]
