@@ -23,6 +23,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
+from billing.exports.accounting import Chart
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker
@@ -45,6 +46,7 @@ from gateway.logs import CallLog
 from gateway.metrics import CallCounts
 from gateway.office.club import CLUB
 from gateway.office.invoices import INVOICES
+from gateway.office.months import MONTHS
 from gateway.settings import Settings, SettingsError
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
@@ -170,10 +172,11 @@ def http_app(house: House, journey: Journey) -> Litestar:
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
         seller=_seller(settings),
+        chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),
     )
     operator = Router(
         "/operator/v1",
-        route_handlers=[Accounts, Keys, *PRICING, *FINANCE, *INVOICES, *CLUB],
+        route_handlers=[Accounts, Keys, *PRICING, *FINANCE, *INVOICES, *CLUB, *MONTHS],
         guards=[operators_only(token)],
     )
     return Litestar(

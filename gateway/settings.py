@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     seller_business_item: str = Field(default="", max_length=100, description="종목, such as 소프트웨어 공급")
     seller_email: str = Field(default="", max_length=200)
 
+    # ---- where an ERP books invoices: numbers of its chart of accounts
+    chart_receivable: str = Field(default="108", min_length=1, max_length=20, description="외상매출금")
+    chart_revenue: str = Field(default="412", min_length=1, max_length=20, description="서비스매출")
+    chart_tax: str = Field(default="255", min_length=1, max_length=20, description="부가세예수금")
+
     # ---- processes
     shutdown_grace_s: float = Field(default=30.0, ge=0, le=3600, description="running calls may go on for so long")
     shutdown_delay_s: float = Field(

@@ -15,6 +15,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from billing.database import Sessions
+from billing.exports.accounting import Chart
 from gateway.admission.admit import Admission
 from gateway.call import Caller
 from gateway.clock import Clock
@@ -41,6 +42,7 @@ class Desk:
     month_grace_s: int
     seller: Mapping[str, Any] = field(default_factory=dict)
     """Who issues invoices, as they say for good."""
+    chart: Chart = field(default_factory=Chart)
 
     def now(self) -> datetime:
         return self.clock.now()

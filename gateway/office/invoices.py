@@ -6,17 +6,21 @@ Errors: `NotFound`, `InvalidRequest` (a credit that cannot be), `Conflict` (cred
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 from litestar import Request, Response, get, post
+from litestar.response import Stream
 from msgspec import Struct
 
+from billing.exports.calls import calls_csv, calls_csv_head, line_positions
 from billing.exports.credits import credit_csv, credit_json
 from billing.exports.papers import credit_pdf, invoice_pdf
 from billing.exports.statement import invoice_csv, invoice_json
 from billing.invoice.credit import Asked, CreditExceeds, CreditRefused
 from billing.invoice.issue import credit
-from billing.invoice.read import IssuedCredit, get_credit, get_invoice, page_credits
+from billing.invoice.read import IssuedCredit, IssuedInvoice, get_credit, get_invoice, page_credits
+from billing.rating.read import booked_entries
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.finance import NotAcceptable, month_of
 from gateway.edge.operator import ACTOR
@@ -26,6 +30,8 @@ from gateway.errors import Conflict, InvalidRequest
 
 JSON, CSV, PDF = "application/json", "text/csv", "application/pdf"
 CREDIT_LINES_MAX = 10_000
+CALLS_PAGE = 2_000
+"""Entries that are read and written at a time."""
 
 
 class CreditOf(Struct, forbid_unknown_fields=True):
@@ -68,6 +74,29 @@ async def invoice(request: Request[Any, Any, Any], invoice_id: str, desk: Desk) 
     if form == CSV:
         return file_answer(invoice_csv(found.invoice, found.lines, found.credits), CSV, f"{name}.csv")
     return Response(invoice_json(found.invoice, found.lines, found.credits))
+
+
+@get("/invoices/{invoice_id:str}/calls", tags=["finance"])
+async def calls(invoice_id: str, desk: Desk) -> Stream:
+    """Every call of an invoice, with the line that it is on: the quantities of a line's rows sum to the line. CSV."""
+    async with desk.sessions() as session:
+        found = await get_invoice(session, invoice_id)
+    name = f"calls-{found.invoice.number}.csv"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Stream(_call_pages(desk, found), media_type=f"{CSV}; charset=utf-8", headers=headers)
+
+
+async def _call_pages(desk: Desk, found: IssuedInvoice) -> AsyncIterator[str]:
+    """A page of entries at a time, so that memory does not grow with the number of calls."""
+    yield calls_csv_head()
+    positions, after = line_positions(found.lines), None
+    while True:
+        async with desk.sessions() as session:
+            page = await booked_entries(session, found.invoice.account_id, found.invoice.month, after, CALLS_PAGE)
+        if not page:
+            return
+        yield calls_csv(page, positions)
+        after = (page[-1].accepted_at, page[-1].entry_id)
 
 
 @post("/invoices/{invoice_id:str}/credit-notes", tags=["finance"])
@@ -128,4 +157,4 @@ def credit_page(rows: list[IssuedCredit], cursor: str | None) -> dict[str, Any]:
     return {"data": [credit_json(row) for row in rows], "next": cursor}
 
 
-INVOICES: list[Any] = [invoice, add_credit_note, credit_notes_of, credit_notes, credit_note]
+INVOICES: list[Any] = [invoice, calls, add_credit_note, credit_notes_of, credit_notes, credit_note]

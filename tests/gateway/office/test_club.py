@@ -62,8 +62,11 @@ def test_a_correction_grants_the_corrected_tokens_less_those_spent(gateway: Gate
     corrected = gateway.post(path, {"corrects": given["id"], "tokens": 90_000_000})
     assert (corrected["corrects"], corrected["words"], corrected["tokens"]) == (given["id"], 120_000_000, 90_000_000)
     assert corrected["grant"]["tokens"] == 90_000_000 - used
-    assert tier(gateway, secret) == ("none", 90_000_000 - used)
     assert say(gateway, secret) == "0.00"
+    assert tier(gateway, secret)[0] == "none"
+    old, new = grants(gateway, account)
+    assert (old["used"], old["left"], new["granted"]) == (used, 0, 90_000_000 - used)
+    assert 0 < new["used"] < 200
 
 
 @pytest.mark.parametrize(
