@@ -54,6 +54,11 @@ def multiply(*factors: Decimal | int) -> Decimal:
     return product
 
 
+def shift(amount: Decimal | int, places: int) -> Decimal:
+    """Exactly `amount` × 10^`places`; raises `decimal.Inexact` rather than drop a digit."""
+    return _EXACT.scaleb(amount, places)
+
+
 def add(amounts: Iterable[Decimal]) -> Decimal:
     """The exact sum; raises `decimal.Inexact` rather than drop a digit."""
     total = ZERO

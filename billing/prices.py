@@ -12,8 +12,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 
-from billing.money import ZERO, add, multiply
+from billing.money import ZERO, multiply, shift
 from billing.usage import NOTHING, PAGE_KINDS, TOKEN_KINDS, Usage
 
 _PER_MILLION = Decimal("0.000001")
@@ -108,20 +109,30 @@ def price_on(card: RateCard, model: str, discount: Decimal, discount_reason: str
 
 def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
     """The exact cost before discount and grants, USD."""
-    return _sum(usage, NOTHING, prices)
+    return _sum(usage, NOTHING, prices, ZERO)
 
 
 def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
     """The exact cost of a call, USD: Σ (count − granted) × price × (1 − discount)."""
-    paid = _sum(usage, granted, prices)
-    return multiply(paid, 1 - discount) if discount else paid
+    return _sum(usage, granted, prices, discount)
 
 
-def _sum(usage: Usage, granted: Usage, prices: ModelPrice) -> Decimal:
-    tokens = [_part(usage, granted, prices, kind) for kind in TOKEN_KINDS if usage.quantity(kind)]
-    pages = [_part(usage, granted, prices, kind) for kind in PAGE_KINDS if usage.quantity(kind)]
-    return add((multiply(add(tokens), _PER_MILLION), *pages))
+def _sum(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
+    """In whole numbers of the smallest unit that all these prices are multiples of; a Decimal only at the end."""
+    (input_, cached, output, standard, enhanced), places = _units_of(prices, discount)
+    units = (
+        (usage.input_tokens - granted.input_tokens) * input_
+        + (usage.cached_input_tokens - granted.cached_input_tokens) * cached
+        + (usage.output_tokens - granted.output_tokens) * output
+        + (usage.standard_pages - granted.standard_pages) * standard
+        + (usage.enhanced_pages - granted.enhanced_pages) * enhanced
+    )
+    return shift(units, -places)
 
 
-def _part(usage: Usage, granted: Usage, prices: ModelPrice, kind: str) -> Decimal:
-    return multiply(usage.quantity(kind) - granted.quantity(kind), prices.of(kind))
+@lru_cache(maxsize=4096)
+def _units_of(prices: ModelPrice, discount: Decimal) -> tuple[tuple[int, ...], int]:
+    """(the price of one token or page of each kind after discount, in units of 10^−places USD; places). Exact."""
+    exact = [multiply(prices.unit(kind), 1 - discount) for kind in (*TOKEN_KINDS, *PAGE_KINDS)]
+    places = max(0, *(-int(price.as_tuple().exponent) for price in exact))
+    return tuple(int(shift(price, places)) for price in exact), places

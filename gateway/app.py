@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import httpx
 from litestar import Litestar, Router
@@ -26,7 +27,7 @@ from billing.database import Sessions, StorageError, answers, open_engine, sessi
 from billing.exports.accounting import Chart
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
-from gateway.admission.batch import Ticker
+from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.pipe import Pipe
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
@@ -47,6 +48,8 @@ from gateway.metrics import CallCounts
 from gateway.office.club import CLUB
 from gateway.office.invoices import INVOICES
 from gateway.office.months import MONTHS
+from gateway.repeat import Repeats
+from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
@@ -71,6 +74,7 @@ class House:
     solar: Solar
     call_log: CallLog
     counts: CallCounts
+    shelf: Shelf
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
@@ -97,6 +101,12 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         timeout_s=settings.redis_timeout_s,
         waiting_max=settings.redis_waiting_max,
     )
+    # A connection of their own: a kept answer of megabytes must not stand in the way of an admission.
+    answers_pipe = Pipe(
+        settings.redis_url.get_secret_value(),
+        timeout_s=settings.redis_timeout_s,
+        waiting_max=settings.redis_waiting_max,
+    )
     ticker = Ticker(pipe, batch_max=settings.script_batch_max, stream_max=settings.usage_stream_max)
     house = House(
         settings=settings,
@@ -119,6 +129,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         solar=_open_solar(settings),
         call_log=CallLog(),
         counts=CallCounts(),
+        shelf=_open_shelf(settings, answers_pipe),
     )
     try:
         yield house
@@ -127,6 +138,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         house.call_log.flush()
         house.counts.flush()
         await ticker.close()
+        await answers_pipe.close()
         await redis.aclose()
         await engine.dispose()
 
@@ -148,6 +160,12 @@ def open_journey(house: House) -> Journey:
         ),
         house.call_log,
         house.counts,
+        Repeats(
+            house.shelf,
+            partial(shard_of, shards=settings.shards),
+            answer_max_bytes=settings.idempotency_answer_max_bytes,
+            memory_max_bytes=settings.idempotency_memory_max_bytes,
+        ),
     )
 
 
@@ -233,6 +251,21 @@ def _open_redis(settings: Settings) -> Redis:
     )
 
 
+def _open_shelf(settings: Settings, pipe: Pipe) -> Shelf:
+    def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
+        return pipe.ask(*command)
+
+    bounds = ShelfBounds(
+        shards=settings.shards,
+        keep_s=settings.idempotency_keep_s,
+        replay_s=settings.idempotency_replay_s,
+        lease_s=settings.idempotency_lease_s,
+        total_max_bytes=settings.idempotency_total_max_bytes,
+        claims_max=settings.idempotency_claims_max,
+    )
+    return Shelf(ask, bounds)
+
+
 def _open_solar(settings: Settings) -> Solar:
     pooled = settings.upstream_transport == "pooled"
     return Solar(
@@ -243,7 +276,6 @@ def _open_solar(settings: Settings) -> Solar:
         first_byte_timeout_s=settings.first_byte_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,
         connect_attempts=settings.upstream_connect_attempts,
-        transport_keeps_deadlines=pooled,
     )
 
 

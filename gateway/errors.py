@@ -10,6 +10,9 @@
     ├── InvalidRequest         400 invalid_request_body     broken JSON, wrong field
     ├── Conflict               409 (its own code)           the state forbids it
     ├── RequestTooLarge        413 request_too_large
+    ├── IdempotencyInProgress  409 idempotency_in_progress  the first call with this Idempotency-Key still runs
+    ├── IdempotencyReplayGone  409 idempotency_replay_gone  it has run, and its answer is no longer kept
+    ├── IdempotencyMismatch    422 idempotency_mismatch     it was another request
     ├── RateLimited            429 rate_limit_exceeded | concurrency_limit_exceeded
     ├── NotCovered             402
     │   ├── BudgetExceeded     402 budget_exceeded          a cap
@@ -112,6 +115,42 @@ class RequestTooLarge(GatewayError):
 
     def __init__(self, limit_bytes: int) -> None:
         super().__init__(f"The request body is larger than the {limit_bytes} bytes that this gateway takes.")
+
+
+class IdempotencyInProgress(GatewayError):
+    """The answer is on its way; asking again finds it."""
+
+    status, code, type = 409, "idempotency_in_progress", "invalid_request_error"
+
+    def __init__(self, call_id: str, retry_after_s: int) -> None:
+        super().__init__(
+            f"The call {call_id} with this Idempotency-Key still runs. Retry after {retry_after_s} s to get its answer.",
+            headers={"x-request-id": call_id, "retry-after": str(retry_after_s)},
+        )
+
+
+class IdempotencyReplayGone(GatewayError):
+    """Served and charged once; asking again cannot bring the answer back."""
+
+    status, code, type = 409, "idempotency_replay_gone", "invalid_request_error"
+
+    def __init__(self, call_id: str) -> None:
+        super().__init__(
+            f"The call {call_id} with this Idempotency-Key was served, and its answer is no longer kept. "
+            "A new call needs a new key.",
+            headers={"x-request-id": call_id, "x-should-retry": "false"},
+        )
+
+
+class IdempotencyMismatch(GatewayError):
+    status, code, type = 422, "idempotency_mismatch", "invalid_request_error"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Idempotency-Key belongs to another request. A new request needs a new key.",
+            param="Idempotency-Key",
+            headers={"x-should-retry": "false"},
+        )
 
 
 class RateLimited(GatewayError):

@@ -1,6 +1,6 @@
 """Carries one call through the rooms, left to right. The only place where order and failure paths are decided.
 
-    identify → read → price → admit ─→ send ─→ whole answer ─→ settle → head, body
+    identify → read → (repeated? its answer again) → price → admit ─→ send ─→ whole answer ─→ settle → head, body
                         │        │       └───→ stream ───────→ events … → settle → usage event, end
                         refuse   refuse  └ no answer: give back, refuse
 
@@ -38,6 +38,7 @@ from gateway.meter.request import Ask, read_request, with_output_bound
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
 from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts
+from gateway.repeat import Repeats
 from gateway.trip import ClientGone, Door, Trip
 from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
@@ -72,6 +73,7 @@ class Journey:
         bounds: Bounds,
         call_log: CallLog,
         counts: CallCounts,
+        repeats: Repeats,
     ) -> None:
         self._clock = clock
         self._identify = identify
@@ -81,6 +83,7 @@ class Journey:
         self._bounds = bounds
         self._call_log = call_log
         self._counts = counts
+        self._repeats = repeats
 
     async def carry(self, door: Door) -> None:
         """Answer one call, whatever happens."""
@@ -98,6 +101,8 @@ class Journey:
         except ClientGone:
             trip.outcome = "client_gone"
         finally:
+            if trip.kept is not None:
+                await asyncio.shield(trip.kept.close())
             seconds = time.monotonic() - begun
             self._counts.call(trip.outcome, seconds)
             self._call_log.add(trip.facts(seconds))
@@ -116,6 +121,8 @@ class Journey:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
         body = await door.read_body()
         ask = read_request(door.endpoint, body, door.content_type)
+        if door.idempotency_key is not None and await self._repeats.answered(trip, body):
+            return "replayed"
         try:
             hold = await self._admit(trip, ask, len(body))
         except NotCovered as error:
@@ -135,6 +142,8 @@ class Journey:
         try:
             if not 200 <= answer.status < 300:
                 return await self._refused_upstream(trip, hold, ask, answer)
+            if trip.kept is not None:
+                await trip.kept.upstream_began()
             if answer.is_event_stream:
                 return await self._stream(trip, hold, ask, answer)
             return await self._whole(trip, hold, answer)

@@ -12,7 +12,7 @@ import bisect
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-OUTCOMES = ("whole", "streamed", "refused", "upstream_refused", "interrupted", "client_gone", "failed")
+OUTCOMES = ("whole", "streamed", "refused", "upstream_refused", "interrupted", "client_gone", "failed", "replayed")
 
 CALLS = Counter("solar_calls_total", "Calls of metered endpoints, by how they ended", ["outcome"])
 TOKENS = Counter("solar_tokens_total", "Tokens settled, by kind (input leaves cached ones out)", ["kind"])
@@ -21,6 +21,9 @@ ESTIMATED_CALLS = Counter("solar_estimated_calls_total", "Calls whose count is a
 _BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0)
 CALL_SECONDS = Histogram(
     "solar_call_seconds", "From the first byte of the request to the last of the answer", buckets=_BOUNDS
+)
+IDEMPOTENT_CALLS = Counter(
+    "solar_idempotent_calls_total", "Calls with an Idempotency-Key, by what was found under it", ["found"]
 )
 UPSTREAM_ALERTS = Counter("solar_upstream_alerts_total", "Answers that mean one of our upstream keys needs a human")
 UNKNOWN_SNAPSHOTS = Counter("solar_unknown_snapshots_total", "Answers by a model snapshot that no rate card names")

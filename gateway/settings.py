@@ -81,6 +81,25 @@ class Settings(BaseSettings):
     key_cache_s: float = Field(default=1.0, gt=0, le=1, description="revocation is seen at the latest after this")
     shards: int = Field(default=1, ge=1, le=1024)
 
+    # ---- calls with an Idempotency-Key
+    idempotency_keep_s: int = Field(default=86_400, ge=60, le=604_800, description="a key is remembered this long")
+    idempotency_replay_s: float = Field(default=120.0, gt=0, le=86_400, description="and its sealed answer this long")
+    idempotency_lease_s: float = Field(
+        default=10.0, ge=0.5, le=300, description="a dead worker's claim ends after this"
+    )
+    idempotency_answer_max_bytes: int = Field(
+        default=4 * MIB, ge=0, le=64 * MIB, description="longer ones are not kept"
+    )
+    idempotency_total_max_bytes: int = Field(
+        default=256 * MIB, ge=0, le=65536 * MIB, description="kept at once, in Redis"
+    )
+    idempotency_memory_max_bytes: int = Field(
+        default=64 * MIB, ge=0, le=4096 * MIB, description="recorded in a process"
+    )
+    idempotency_claims_max: int = Field(
+        default=10_000_000, ge=1, le=1_000_000_000, description="keys remembered, about 250 bytes of Redis each"
+    )
+
     # ---- ledger
     database_connections_max: int = Field(default=8, ge=2, le=200)
     drain_batch_max: int = Field(default=500, ge=1, le=10_000)

@@ -30,6 +30,7 @@ class Door(Protocol):
     endpoint: Endpoint
     secret: str
     content_type: str
+    idempotency_key: bytes | None
 
     @property
     def started(self) -> bool: ...
@@ -40,6 +41,13 @@ class Door(Protocol):
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None: ...
     def error_event(self, error: GatewayError) -> bytes: ...
     def hang_up_cancels(self) -> HangUp: ...
+
+
+class Kept(Protocol):
+    """What a call with an Idempotency-Key is told besides (`repeat.py`)."""
+
+    async def upstream_began(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 class HangUp(Protocol):
@@ -54,7 +62,7 @@ class HangUp(Protocol):
 class Trip:
     """What is known of one call while it is under way, for its answer's headers and its line in the log."""
 
-    __slots__ = ("accepted_ns", "call", "caller", "code", "door", "headers", "outcome", "settled", "uuid")
+    __slots__ = ("accepted_ns", "call", "caller", "code", "door", "headers", "kept", "outcome", "settled", "uuid")
 
     def __init__(self, door: Door, accepted_ns: int) -> None:
         self.door = door
@@ -62,6 +70,7 @@ class Trip:
         self.uuid = uuid7(accepted_ns // 1_000_000)
         self.headers = {"x-request-id": str(self.uuid)}
         self.caller: Caller | None = None
+        self.kept: Kept | None = None
         self.call: Call | None = None
         self.settled: Outcome | None = None
         self.outcome = "failed"

@@ -5,15 +5,14 @@ Errors: `PlanUnsafe` where the plan in force could be milked (see `check`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 
 from billing.club.store import contributions_of
 from billing.club.tiers import Tier
 from billing.database import Session
-from billing.invoice.read import credited_in
+from billing.invoice.read import Credited, credited_in
 from billing.money import ZERO
 from billing.periods import Month
 from billing.rate_cards import all_cards
@@ -93,8 +92,17 @@ async def compute_month(
 
 
 async def _taken_back(session: Session, month: Month) -> list[TakenBack]:
-    credits = [
-        Credit(row.number, row.account_id, row.invoice_month, row.model, Fraction(row.exact_usd))
-        for row in await credited_in(session, str(month))
-    ]
-    return taken_back(credits, await stood_months(session, {each.month for each in credits}))
+    new = await credited_in(session, str(month))
+    back: list[TakenBack] = []
+    for stood in await stood_months(session, {row.invoice_month for row in new}):
+        earlier: list[Credited] = []
+        between = Month.parse(stood.month).next()
+        while between < month:
+            earlier += await credited_in(session, str(between))
+            between = between.next()
+        back += taken_back(stood, _credits(earlier, stood.month), _credits(new, stood.month))
+    return back
+
+
+def _credits(rows: Iterable[Credited], invoice_month: str) -> list[Credit]:
+    return [Credit(row.account_id, row.model, row.exact_usd) for row in rows if row.invoice_month == invoice_month]

@@ -20,7 +20,7 @@ from billing.accounts.tables import Account
 from billing.club.tables import TrainingManifest
 from billing.share.corrections import StoodMonth, StoodPool
 from billing.share.payout import Statement
-from billing.share.rules import rule_named
+from billing.share.rules import Revenue, Terms, rule_named
 from billing.share.tables import Share, ShareMonth, SharePlan
 
 
@@ -71,10 +71,10 @@ async def carried_into(session: AsyncSession, month: str) -> dict[str, Decimal]:
     return {row.account_id: row.carried_over for row in (await session.execute(newest)).scalars() if row.carried_over}
 
 
-async def stood_months(session: AsyncSession, months: Iterable[str]) -> dict[str, StoodMonth]:
+async def stood_months(session: AsyncSession, months: Iterable[str]) -> list[StoodMonth]:
     """The pools of finished months, and how they were split: what a later credit note takes back from."""
     query = select(ShareMonth, SharePlan).join(SharePlan, col(ShareMonth.plan_id) == col(SharePlan.id))
-    stood: dict[str, StoodMonth] = {}
+    stood: list[StoodMonth] = []
     for row, plan in await session.execute(query.where(col(ShareMonth.month).in_(set(months)))):
         parts: dict[tuple[int, str], list[tuple[str, Fraction]]] = defaultdict(list)
         for share in await shares_of(session, row.month):
@@ -85,15 +85,19 @@ async def stood_months(session: AsyncSession, months: Iterable[str]) -> dict[str
         pools = (
             StoodPool(
                 payer=pool["payer"],
-                payer_id=pool["account_id"],
-                model=pool["model"],
-                net=Decimal(pool["net_revenue"]),
-                exact=Fraction(pool["pool_fraction"]),
+                revenue=Revenue(
+                    pool["account_id"],
+                    pool["owner_group"],
+                    pool["model"],
+                    Decimal(pool["net_revenue"]),
+                    Decimal(pool["usage_at_list"]),
+                ),
                 parts=tuple(parts[pool["payer"], pool["model"]]),
             )
             for pool in row.pools
         )
-        stood[row.month] = StoodMonth(tuple(pools), rule_named(plan.rule).by_payer)
+        terms = Terms(plan.pool_rate, plan.payer_cap)
+        stood.append(StoodMonth(row.month, rule_named(plan.rule), terms, tuple(pools)))
     return stood
 
 

@@ -70,12 +70,11 @@ PutUp: TypeAlias = Callable[[Sequence[Revenue], Terms], list[Fraction]]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule, and how a statement names it. `by_payer`: a pool comes from all that its payer paid, not from one model's revenue."""
+    """A rule, and how a statement says it."""
 
     name: str
     words: str
     put_up: PutUp
-    by_payer: bool = False
     needs_cap: bool = False
 
 
@@ -145,7 +144,6 @@ RULES: Mapping[str, Rule] = {
             "user_centric",
             "pool rate × net revenue of each payer's invoice, divided among models by its usage at list price",
             _user_centric,
-            by_payer=True,
         ),
         Rule(
             "capped_pro_rata",
@@ -157,7 +155,6 @@ RULES: Mapping[str, Rule] = {
             "scaled_user_prop",
             "ScaledUserProp: in step with each payer's usage at list price, at most what it paid",
             _scaled_user_prop,
-            by_payer=True,
         ),
     )
 }

@@ -94,7 +94,7 @@ def split(
 ) -> Split:
     """Each partner's part; the order of pools, partners and corrections does not matter. `kept`: what the rule left to the house."""
     members = {p.account_id: p for p in partners if p.weight() > 0}
-    ordered = sorted(pools, key=lambda pool: (pool.payer_id, pool.model))
+    ordered = sorted((pool for pool in pools if pool.exact), key=lambda pool: (pool.payer_id, pool.model))
     numbers = number_payers(ordered)
     weights = _weights(members.values(), {pool.datasets for pool in ordered})
     steps: dict[str, list[Step]] = defaultdict(list)
@@ -119,11 +119,11 @@ def split(
     back: dict[str, list[TakenBack]] = defaultdict(list)
     house = kept + sum((pool.exact for pool in with_house), Fraction(0))
     for each in sorted(taken_back):
-        if each.account_id is None:
-            house += each.exact
+        if each.holder:
+            exact[each.holder] = exact.get(each.holder, Fraction(0)) + each.exact
+            back[each.holder].append(each)
         else:
-            exact[each.account_id] = exact.get(each.account_id, Fraction(0)) + each.exact
-            back[each.account_id].append(each)
+            house += each.exact
     due = sum(exact.values(), Fraction(0))
     shared = floor_pool(shown(due), CURRENCY)
     order = sorted(exact)
@@ -163,7 +163,6 @@ def pools_of(
     pools = [
         Pool(each.payer_id, each.owner_group, each.model, amount, trained_on.get(each.model), each.net)
         for each, amount in zip(lines, put_up, strict=True)
-        if amount
     ]
     whole = Fraction(terms.pool_rate) * sum((Fraction(each.net) for each in lines), Fraction(0))
     return pools, whole - sum(put_up, Fraction(0))

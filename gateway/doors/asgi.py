@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 
 from gateway.doors.hang_up import HangUp
-from gateway.edge.wire import content_type_of, secret_of, to_wire_error, to_wire_error_event
+from gateway.edge.wire import from_wire_head, to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge
 from gateway.meter.endpoint import Endpoint
 from gateway.trip import ClientGone
@@ -26,8 +26,7 @@ class AsgiDoor:
         self, endpoint: Endpoint, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send, body_max_bytes: int
     ) -> None:
         self.endpoint = endpoint
-        self.secret = secret_of(headers)
-        self.content_type = content_type_of(headers)
+        self.secret, self.content_type, self.idempotency_key = from_wire_head(headers)
         self._headers = headers
         self._receive = receive
         self._send = send

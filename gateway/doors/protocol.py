@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.doors.asgi import check_body_headers
 from gateway.doors.hang_up import HangUp
-from gateway.edge.wire import content_type_of, secret_of, to_wire_error, to_wire_error_event
+from gateway.edge.wire import from_wire_head, to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, RequestTooLarge
 from gateway.journey import Journey
 from gateway.meter.endpoint import Endpoint
@@ -33,6 +33,8 @@ class InferenceProtocol(HttpToolsProtocol):
     journey: Journey
     metered: Mapping[bytes, Endpoint]
     body_max_bytes: int
+    _quiet_since_s: float | None = None
+    _default_lines: ClassVar[tuple[object, bytes]] = (None, b"")
 
     def on_message_begin(self) -> None:
         # The ASGI scope is built only for requests that go on to ASGI.
@@ -49,7 +51,7 @@ class InferenceProtocol(HttpToolsProtocol):
         cycle = InferenceCycle(self, endpoint, self.headers)
         self.cycle = cycle  # type: ignore[assignment]
         if before is None or before.response_complete:
-            self._start_asgi_task(cycle, self.app)  # type: ignore[arg-type]
+            self._start_asgi_task(cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type]
@@ -61,7 +63,52 @@ class InferenceProtocol(HttpToolsProtocol):
         self.headers.extend(headers)
         super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if not isinstance(cycle, InferenceCycle):
+            super()._start_asgi_task(cycle, app)
+            return
+        cycle.task = self.loop.create_task(cycle.run())
+        self.tasks.add(cycle.task)
+
+    def default_lines(self) -> bytes:
+        """The headers that every answer has (`date`); the server makes them anew once a second, we write them out as often."""
+        kept, lines = self._default_lines
+        fields = self.server_state.default_headers
+        if kept is not fields:
+            lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+            InferenceProtocol._default_lines = (fields, lines)
+        return lines
+
+    # ---- keep-alive, as uvicorn's, but for its timer: it is looked at when it fires, not cancelled with every request ----------
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._quiet_since_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._look_again_in(self.timeout_keep_alive)
+
+    def _look_again_in(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def _unset_keepalive_if_required(self) -> None:
+        self._quiet_since_s = None
+
+    def timeout_keep_alive_handler(self) -> None:
+        quiet_s = 0.0 if self._quiet_since_s is None else self.loop.time() - self._quiet_since_s
+        if quiet_s < self.timeout_keep_alive:
+            self._look_again_in(self.timeout_keep_alive - quiet_s)
+        else:
+            super().timeout_keep_alive_handler()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
         for cycle in (self.cycle, *(waiting for waiting, _ in self.pipeline)):
             if isinstance(cycle, InferenceCycle):
                 cycle.hang_up()
@@ -83,10 +130,10 @@ class InferenceCycle:
 
     def __init__(self, protocol: InferenceProtocol, endpoint: Endpoint, headers: list[tuple[bytes, bytes]]) -> None:
         self.endpoint = endpoint
-        self.secret = secret_of(headers)
-        self.content_type = content_type_of(headers)
+        self.secret, self.content_type, self.idempotency_key = from_wire_head(headers)
         self._headers = headers
         self._protocol = protocol
+        self.task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport = protocol.transport
         self._flow: FlowControl = protocol.flow
         self._expects_100 = protocol.expect_100_continue
@@ -97,14 +144,14 @@ class InferenceCycle:
         # What uvicorn's protocol writes into a cycle:
         self.body = bytearray()
         self.more_body = True
-        self.message_event = asyncio.Event()
+        self.message_event = _Bell()
         self.disconnected = False
         self.response_complete = False
         self.keep_alive = protocol.parser.get_http_version() != "1.0" and protocol.parser.should_keep_alive()
         self.started = False
 
-    async def run_asgi(self, _: Any) -> None:
-        """The name under which uvicorn starts a cycle."""
+    async def run(self) -> None:
+        """Carry the call; the server waits for this task when it stops."""
         try:
             await self._protocol.journey.carry(self)
         except BaseException:
@@ -115,6 +162,7 @@ class InferenceCycle:
             if not self.response_complete:
                 self._transport.close()
             self.on_response = _nothing
+            self._protocol.tasks.discard(self.task)
 
     # ---- the request --------------------------------------------------------------------------------------------------------
 
@@ -127,7 +175,6 @@ class InferenceCycle:
         while self.more_body:
             self._flow.resume_reading()
             await self.message_event.wait()
-            self.message_event.clear()
             if self.disconnected:
                 raise ClientGone
             if len(self.body) > body_max_bytes:
@@ -158,25 +205,41 @@ class InferenceCycle:
         """The head; it leaves with the first byte of the body where the length is known, else at once."""
         self.started = True
         self._chunked = "content-length" not in headers
-        lines = [STATUS_LINE[status]]
-        lines += [b"%b: %b\r\n" % field for field in self._protocol.server_state.default_headers]
-        lines += [f"{name}: {value}\r\n".encode("latin-1", "replace") for name, value in headers.items()]
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if "connection" in headers:
             self.keep_alive = False
         elif not self.keep_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n")
-        self._head = b"".join(lines)
+            lines += "connection: close\r\n"
+        end = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
+        head = STATUS_LINE[status] + self._protocol.default_lines() + lines.encode("latin-1", "replace") + end
         if self._chunked:
-            await self._send(self._take_head())
+            self.put(head)
+        else:
+            self._head = head
+
+    def put(self, data: bytes) -> bool:
+        """Write at once; False where the client is slow, so that `drained` should be awaited before more."""
+        if not self.disconnected and not self._transport.is_closing():
+            self._transport.write(data)
+        return not self._flow.write_paused or self.disconnected
+
+    def put_event(self, data: bytes) -> bool:
+        """A piece of a stream's body, which has no stated length."""
+        return self.put(b"%x\r\n%b\r\n" % (len(data), data))
+
+    async def drained(self) -> None:
+        """Until the client has read most of what was written, or is gone."""
+        if self._flow.write_paused and not self.disconnected:
+            await self._flow.drain()
 
     async def write(self, data: bytes) -> None:
-        if not data:
-            return
-        await self._send(self._take_head() + self._framed(data))
+        if data:
+            await self.drained()
+            self.put(self._take_head() + self._framed(data))
 
     async def end(self, last: bytes = b"") -> None:
-        await self._send(self._take_head() + self._framed(last) + (_LAST_CHUNK if self._chunked else b""))
+        await self.drained()
+        self.put(self._take_head() + self._framed(last) + (_LAST_CHUNK if self._chunked else b""))
         self.response_complete = True
         if self.disconnected:
             return
@@ -202,11 +265,27 @@ class InferenceCycle:
         head, self._head = self._head, None
         return head or b""
 
-    async def _send(self, data: bytes) -> None:
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
-        if data and not self.disconnected and not self._transport.is_closing():
-            self._transport.write(data)
+
+class _Bell:
+    """What a cycle needs of an `asyncio.Event`: it is rung by the protocol, for the one who waits."""
+
+    __slots__ = ("_rung", "_waiter")
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def set(self) -> None:
+        self._rung = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """Until it has been rung since the last waiting."""
+        if not self._rung:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self._rung, self._waiter = False, None
 
 
 def _nothing() -> None:

@@ -5,7 +5,7 @@ Errors are OpenAI-shaped: `{"error": {"message", "type", "param", "code"}}`. Mon
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 
@@ -39,30 +39,35 @@ _ANTHROPIC_TYPES = {
     402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
+    409: "invalid_request_error",
     413: "request_too_large",
+    422: "invalid_request_error",
     429: "rate_limit_error",
     529: "overloaded_error",
 }
 """Anthropic's error types by status (docs.anthropic.com, "Errors", read 2026-11)."""
 
 
-def content_type_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The request's content type; JSON where it does not say."""
-    for name, value in headers:
-        if name == b"content-type":
-            return value.decode("latin-1")
-    return "application/json"
+def from_wire_head(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, str, bytes | None]:
+    """(gateway key, content type, Idempotency-Key) of a request: JSON where it does not say, None where it has no such key."""
+    fields = dict(headers)
+    return (
+        _secret_in(fields),
+        fields.get(b"content-type", b"application/json").decode("latin-1"),
+        fields.get(b"idempotency-key"),
+    )
 
 
 def secret_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The gateway key of a request: `Authorization: Bearer …`, or `x-api-key`; empty where there is none."""
-    api_key = ""
-    for name, value in headers:
-        if name == b"authorization" and value[:7].lower() == b"bearer ":
-            return value[7:].strip().decode("latin-1")
-        if name == b"x-api-key":
-            api_key = value.strip().decode("latin-1")
-    return api_key
+    return _secret_in(dict(headers))
+
+
+def _secret_in(fields: Mapping[bytes, bytes]) -> str:
+    bearer = fields.get(b"authorization", b"")
+    if bearer[:7].lower() == b"bearer ":
+        return bearer[7:].strip().decode("latin-1")
+    return fields.get(b"x-api-key", b"").strip().decode("latin-1")
 
 
 def to_wire_instant(instant: datetime | None) -> str | None:

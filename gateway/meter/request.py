@@ -7,10 +7,10 @@ byte for byte. Units: tokens, pages, bytes. Errors: `InvalidRequest` naming the 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 import msgspec
 from msgspec import UNSET, UnsetType
+from msgspec.structs import replace
 
 from gateway.errors import InvalidRequest
 from gateway.meter.endpoint import Counts, Endpoint, Takes
@@ -42,8 +42,7 @@ _decode = msgspec.json.Decoder(_Request).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """What a request asks for, as far as the gateway must know, and the body that goes upstream."""
 
     model: str
@@ -68,10 +67,12 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
     streamed = bool(request.stream) and endpoint.streams
     options = request.stream_options
     wanted = isinstance(options, _StreamOptions) and bool(options.include_usage)
-    bounds = (request.max_tokens, request.max_completion_tokens, request.max_output_tokens)
-    limits = [limit for limit in bounds if limit is not None]
-    if any(limit < 0 for limit in limits):
-        raise InvalidRequest("max_tokens must not be negative.", param="max_tokens")
+    output_max = None
+    for limit in (request.max_tokens, request.max_completion_tokens, request.max_output_tokens):
+        if limit is not None:
+            if limit < 0:
+                raise InvalidRequest("max_tokens must not be negative.", param="max_tokens")
+            output_max = limit if output_max is None else max(output_max, limit)
     answers = 1 if request.n is None else request.n
     if not 1 <= answers <= 128:
         raise InvalidRequest("n must be from 1 to 128.", param="n")
@@ -82,7 +83,7 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # In what is only passed on, wrong bytes are Solar's to refuse; in what is rewritten they are found here.
         raise InvalidRequest("The request body is not valid JSON in UTF-8.") from None
-    return Ask(request.model, streamed, wanted, max(limits) if limits else None, answers, body, changed)
+    return Ask(request.model, streamed, wanted, output_max, answers, body, changed)
 
 
 def with_output_bound(endpoint: Endpoint, ask: Ask, tokens: int) -> Ask | None:

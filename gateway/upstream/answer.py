@@ -17,6 +17,8 @@ _HEAD_END = b"\r\n\r\n"
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _LAST_CHUNK = b"0\r\n\r\n"
 _NO_BODY_STATUSES = (204, 304)
+_FRAMING_LENGTHS = (len(b"content-length"), len(b"transfer-encoding"))
+_TWO_LENGTHS = "The answer states its length more than once."
 
 
 class _BytesBehindTheEnd(ValueError):
@@ -54,11 +56,11 @@ class Answer:
     # ---- from the connection ------------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
-        self.begun = True
         if not self.head_complete:
+            self.begun = True
             data = self._feed_heads(data)
-        if not data:
-            return
+            if not data:
+                return
         if self.complete:
             self.reusable = False
         elif self._chunked:
@@ -97,7 +99,7 @@ class Answer:
         """Parse whole header sections, skipping those of 1xx answers; returns what comes behind that of the answer."""
         while data and not self.head_complete:
             if self._head:
-                data = self._head + data
+                data, self._head = self._head + data, b""
             if data[:9] not in _VERSIONS and not any(version.startswith(data) for version in _VERSIONS):
                 raise httpx.RemoteProtocolError("The answer does not begin with an HTTP/1.x status line.")
             end = data.find(_HEAD_END) + len(_HEAD_END)
@@ -107,7 +109,6 @@ class Answer:
             if not whole:
                 self._head = data
                 return b""
-            self._head = b""
             self._head_bytes += end
             self._feed_head(data[:end])
             data = data[end:]
@@ -130,27 +131,30 @@ class Answer:
 
     def _frame(self, status: int) -> None:
         """How the body ends (RFC 9112 section 6.3)."""
-        lengths: list[bytes] = []
-        codings: list[bytes] = []
+        length = coding = None
         for name, value in self.headers:
+            if len(name) not in _FRAMING_LENGTHS:
+                continue
             lowered = name.lower()
             if lowered == b"content-length":
-                lengths.append(value)
+                if length is not None or coding is not None:
+                    raise httpx.RemoteProtocolError(_TWO_LENGTHS)
+                length = value
             elif lowered == b"transfer-encoding":
-                codings.append(value.lower())
-        if len(lengths) + len(codings) > 1:
-            raise httpx.RemoteProtocolError("The answer states its length more than once.")
-        if codings and (codings[0] != b"chunked" or self.version != b"HTTP/1.1"):
+                if length is not None or coding is not None:
+                    raise httpx.RemoteProtocolError(_TWO_LENGTHS)
+                coding = value.lower()
+        if coding is not None and (coding != b"chunked" or self.version != b"HTTP/1.1"):
             raise httpx.RemoteProtocolError("The answer has a transfer coding that is not 'chunked'.")
         if self._head_only or status in _NO_BODY_STATUSES:
             self._end()
-        elif codings:
+        elif coding is not None:
             self._chunked = True
-        elif not lengths:
+        elif length is None:
             self._left_bytes = None
             self.reusable = False
         else:
-            self._left_bytes = int(lengths[0])
+            self._left_bytes = int(length)
             if not self._left_bytes:
                 self._end()
 
@@ -205,7 +209,7 @@ class Answer:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.head_complete:  # behind the head come trailers, which nobody reads
-            self.headers.append((name, value.rstrip(b" \t")))
+            self.headers.append((name, value.rstrip()))
 
     def on_headers_complete(self) -> None:
         self._head_parsed = True

@@ -1,26 +1,24 @@
-"""One connection to an origin, and the exchange of one request and its answer over it.
+"""One connection to an origin.
 
 A connection carries one exchange at a time. It is free again at the moment when the last byte of an answer has come, whether or not
 anyone has read it, and it is cut as soon as an exchange ends in any other way: late, cancelled, closed half-read, malformed.
-Back-pressure both ways: more than `buffer_max_bytes` unread pause the socket until they are taken (one read of the loop, 256 KiB
-with uvloop, may come on top), and a writer waits while the peer does not read.
-Units: bytes, seconds on the loop's clock. Errors: `httpx.ReadTimeout`, `WriteTimeout`, `ReadError`, `RemoteProtocolError`,
-`LocalProtocolError`.
+Back-pressure: more than `buffer_max_bytes` unread pause the socket until they are taken (one read of the loop, 256 KiB
+with uvloop, may come on top).
+Units: bytes, seconds on the loop's clock. Errors go to the exchange that is under way: `httpx.ReadTimeout`, `WriteTimeout`, `ReadError`,
+`RemoteProtocolError`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import select
 from typing import Protocol, cast
 
 import httpx
 
 from gateway.upstream.answer import Answer
-from gateway.upstream.outgoing import Outgoing, to_wire_end, to_wire_piece
-
-NEVER_S = math.inf
+from gateway.upstream.exchange import Exchange
+from gateway.upstream.outgoing import Outgoing
 
 
 class Home(Protocol):
@@ -134,6 +132,8 @@ class Connection(asyncio.Protocol):
             return
         if answer.complete:
             self._finish(exchange)
+        elif answer.buffered_bytes and exchange.hand_over():
+            return
         elif answer.buffered_bytes > self._buffer_max_bytes and not self._paused_reading:
             self._paused_reading = True
             self._transport.pause_reading()
@@ -178,116 +178,3 @@ class Connection(asyncio.Protocol):
             self._home.take_back(self)
         else:
             self.cut()
-
-
-class Exchange(httpx.AsyncByteStream):
-    """A request under way; as a stream, the body of its answer: one piece of bytes for all that came since the last."""
-
-    error: Exception | None = None
-    deadline_s = NEVER_S
-    late: type[httpx.TimeoutException] = httpx.ReadTimeout
-    _waiter: asyncio.Future[None] | None = None
-
-    def __init__(
-        self, connection: Connection, answer: Answer, outgoing: Outgoing, read_timeout_s: float | None
-    ) -> None:
-        self.answer = answer
-        self.keep_alive = outgoing.keep_alive
-        self.sent = outgoing.pieces is None
-        self._connection: Connection | None = connection
-        self._loop = connection.loop
-        self._read_timeout_s = read_timeout_s
-
-    # ---- from the transport -------------------------------------------------------------------------------------------------
-
-    async def send_rest(self, outgoing: Outgoing, write_timeout_s: float | None) -> None:
-        """Send the pieces of the body and wait until the peer takes them; an early answer ends the sending."""
-        if outgoing.pieces is not None:
-            left_bytes = outgoing.length_bytes
-            async for piece in outgoing.pieces:
-                if piece:
-                    data, left_bytes = to_wire_piece(piece, left_bytes)
-                    if not await self._write(data, write_timeout_s):
-                        return
-            if not await self._write(to_wire_end(left_bytes), write_timeout_s):
-                return
-            self.sent = True
-        await self._write(b"", write_timeout_s)
-
-    async def head(self, first_byte_timeout_s: float | None) -> None:
-        """Returns when the head of the answer is there."""
-        begun_s = self._loop.time()
-        while not self.answer.head_complete:
-            if self.error is not None:
-                raise self.error
-            timeout_s = self._read_timeout_s
-            if first_byte_timeout_s is not None:
-                timeout_s = begun_s + first_byte_timeout_s - self._loop.time()
-            await self._news(timeout_s, httpx.ReadTimeout)
-
-    def give_up(self) -> None:
-        """Cut the connection, unless the answer is complete and the connection has gone its way."""
-        if self._connection is not None:
-            self._connection.cut(httpx.ReadError("The exchange was given up."))
-
-    # ---- from the connection ------------------------------------------------------------------------------------------------
-
-    def detach(self) -> None:
-        self._connection = None
-
-    def fail(self, error: Exception) -> None:
-        self._connection = None
-        self.error = error
-        self.wake()
-
-    def wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter, self.deadline_s = None, NEVER_S
-            if not waiter.done():
-                waiter.set_result(None)
-
-    # ---- the answer's body --------------------------------------------------------------------------------------------------
-
-    def __aiter__(self) -> Exchange:
-        return self
-
-    async def __anext__(self) -> bytes:
-        answer = self.answer
-        while not answer.buffered_bytes:
-            if answer.complete:
-                raise StopAsyncIteration
-            if self.error is not None:
-                raise self.error
-            try:
-                await self._news(self._read_timeout_s, httpx.ReadTimeout)
-            except BaseException:
-                self.give_up()
-                raise
-        piece = answer.take()
-        if self._connection is not None:
-            self._connection.resume_reading()
-        return piece
-
-    async def aclose(self) -> None:
-        self.give_up()
-        if self.answer.buffered_bytes:
-            self.answer.take()
-
-    # ---- waiting ------------------------------------------------------------------------------------------------------------
-
-    async def _write(self, data: bytes, write_timeout_s: float | None) -> bool:
-        """False where there is no use in writing more: the answer is there, or the connection is not."""
-        while not self.answer.head_complete and self.error is None and self._connection is not None:
-            if not self._connection.paused_writing:
-                self._connection.write(data)
-                return True
-            await self._news(write_timeout_s, httpx.WriteTimeout)
-        return False
-
-    def _news(self, timeout_s: float | None, late: type[httpx.TimeoutException]) -> asyncio.Future[None]:
-        """Done when anything happens to this exchange. Who is cancelled while waiting for it must give the exchange up."""
-        if timeout_s is not None:
-            self.deadline_s, self.late = self._loop.time() + timeout_s, late
-        self._waiter = self._loop.create_future()
-        return self._waiter

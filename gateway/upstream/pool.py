@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 import httpx
 
-from gateway.upstream.connection import NEVER_S, Connection
+from gateway.upstream.connection import Connection
+from gateway.upstream.exchange import NEVER_S
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _CLOSED = "The transport was closed."

@@ -29,7 +29,8 @@ from collections.abc import Mapping
 import httpx
 
 from gateway.upstream.answer import Answer
-from gateway.upstream.connection import Connection, Exchange
+from gateway.upstream.connection import Connection
+from gateway.upstream.exchange import Exchange
 from gateway.upstream.outgoing import Outgoing, to_wire_request
 from gateway.upstream.pool import Limits, Origin, Pool
 
@@ -80,9 +81,19 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Returns when the answer's head is there; its stream brings the body, and must be read to its end or closed."""
-        outgoing, url = to_wire_request(request), request.url
-        origin = (url.scheme, url.raw_host, url.port)
+        url = request.url
         timeouts: Timeouts = request.extensions.get("timeout") or {}
+        exchange = await self.exchange((url.scheme, url.raw_host, url.port), to_wire_request(request), timeouts)
+        answer = exchange.answer
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=exchange,
+            extensions={"http_version": answer.version, "reason_phrase": answer.reason},
+        )
+
+    async def exchange(self, origin: OriginKey, outgoing: Outgoing, timeouts: Timeouts) -> Exchange:
+        """The same without httpx's types around it, for whoever has the bytes of a request and wants those of the answer."""
         pool = self._pools.get(origin) or self._open_pool(origin)
         connection = pool.take_free() or await pool.take(timeouts.get("connect"), timeouts.get("pool"))
         was_used = connection.used
@@ -98,13 +109,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             connection = await pool.take_fresh(timeouts.get("connect"), timeouts.get("pool"))
             exchange = self._begin(connection, outgoing, timeouts)
             await _converse(connection, exchange, outgoing, timeouts)
-        answer = exchange.answer
-        return httpx.Response(
-            answer.status,
-            headers=answer.headers,
-            stream=exchange,
-            extensions={"http_version": answer.version, "reason_phrase": answer.reason},
-        )
+        return exchange
 
     async def aclose(self) -> None:
         """Cut all connections; what is under way fails with `httpx.ReadError`, what comes later with `httpx.ConnectError`."""

@@ -51,13 +51,31 @@ LOST_ANSWERS = [
 
 
 @pytest.mark.parametrize("loss", LOST_ANSWERS, ids=["reset", "cut", "half"])
-def test_a_call_whose_answer_was_lost_may_have_been_charged_and_is_not_sent_again(
+def test_a_call_whose_answer_was_lost_is_asked_for_again_under_the_same_key(
     server: TrueServer, client: Solar, loss: Act
 ) -> None:
     server.play(loss, whole(completion()))
+    assert str(client.chat("?")) == "안녕하세요!"
+    assert len(server.requests) == 2
+    assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
+
+
+def test_a_call_that_the_gateway_could_not_remember_is_not_sent_again(server: TrueServer, client: Solar) -> None:
+    head = b"HTTP/1.1 200 OK\r\nx-solar-idempotency: off\r\ncontent-length: 100\r\n\r\n{"
+    server.play(Act((head, Fault.CUT)), whole(completion()))
     with pytest.raises(solar_sdk.TransportError):
         client.chat("?")
     assert len(server.requests) == 1
+
+
+def test_a_call_that_still_runs_is_asked_for_beyond_the_number_of_retries(server: TrueServer) -> None:
+    running = error(409, "idempotency_in_progress", SOON)
+    server.play(Act((Fault.CUT,)), *[running] * 6, whole(completion()))
+    with Solar(KEY, server.base_url, max_retries=1) as client:
+        assert str(client.chat("?")) == "안녕하세요!"
+    server.play(running)
+    with Solar(KEY, server.base_url, max_retries=0) as client, pytest.raises(solar_sdk.IdempotencyConflictError):
+        client.chat("?")
 
 
 @pytest.mark.parametrize("loss", LOST_ANSWERS, ids=["reset", "cut", "half"])

@@ -108,7 +108,10 @@ class Call(Generic[_T]):
         return self.known(error, response)
 
     def failure(self, error: httpx.HTTPError | TimeoutError, response: httpx.Response | None = None) -> SolarError:
-        """The error of an attempt that got no whole answer. Once sent, a POST may have been served and charged."""
+        """The error of an attempt that got no whole answer.
+
+        It may have been served and charged; sent again under its Idempotency-Key it brings the same answer, charged once.
+        """
         call_id = None if response is None else response.headers.get("x-request-id")
         waited_out = isinstance(error, TimeoutError | httpx.TimeoutException)
         if self.deadline.passed() or (waited_out and not isinstance(error, httpx.ConnectTimeout)):
@@ -124,18 +127,13 @@ class Call(Generic[_T]):
             f"The connection broke before the answer was whole: {self._told_by(error)}.",
             code="connection_broken",
             call_id=call_id,
-            retryable=not ours and self._free_to_repeat,
+            retryable=not ours and _is_remembered(response),
         )
-
-    @property
-    def _free_to_repeat(self) -> bool:
-        """Reading costs nothing. A POST whose answer was lost is repeated only once gateways remember Idempotency-Keys."""
-        return self._operation.method == "GET"
 
     def cut_before_first_byte(self, response: httpx.Response) -> SolarError:
         """The error of a stream that ended before it began: nothing was handed out, but it may have been charged."""
         text = "The stream ended before its first byte."
-        error = TransportError(text, code="connection_broken", retryable=self._free_to_repeat)
+        error = TransportError(text, code="connection_broken", retryable=_is_remembered(response))
         return self.known(error, response)
 
     def interrupted(self, error: TransportError) -> SolarError:
@@ -179,6 +177,11 @@ class Call(Generic[_T]):
         if self._operation.method == "POST":
             headers["idempotency-key"] = _checked_key(self._operation.idempotency_key)
         return headers
+
+
+def _is_remembered(response: httpx.Response | None) -> bool:
+    """Does the gateway know this call by its Idempotency-Key? It says so where it could not remember it: its store was away."""
+    return response is None or response.headers.get("x-solar-idempotency") != "off"
 
 
 def _checked_key(key: str | None) -> str:

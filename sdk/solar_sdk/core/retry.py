@@ -1,14 +1,15 @@
 """When a call is tried again: tenacity's settings, the same for the sync and the async client.
 
 Full jitter (wait uniformly between 0 and a doubling bound) where the server names no time, exactly the server's time
-where it does. A retry whose wait would outlast the deadline is not begun: the caller gets the error itself, at once.
+where it does. A call that still runs (409 `idempotency_in_progress`) was not tried again by being asked for: such questions are
+bounded by the deadline alone. A retry whose wait would outlast the deadline is not begun: the caller gets the error itself, at once.
 Units: seconds. Raises nothing of its own; the last error is raised as it is.
 """
 
 from collections.abc import Callable
 from typing import TypedDict
 
-from tenacity import RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import RetryCallState, retry_if_exception, wait_random_exponential
 from tenacity.retry import retry_base
 
 from ..errors import SolarError
@@ -16,6 +17,7 @@ from .deadline import Deadline
 
 JITTER_FIRST_S = 0.5
 JITTER_S_MAX = 8.0
+IN_PROGRESS = "idempotency_in_progress"
 
 _jitter = wait_random_exponential(multiplier=JITTER_FIRST_S, max=JITTER_S_MAX)
 
@@ -30,10 +32,14 @@ class RetryOptions(TypedDict):
 
 
 def retry_options(retries_max: int, deadline: Deadline) -> RetryOptions:
-    out_of_attempts = stop_after_attempt(retries_max + 1)
+    attempts_left = retries_max
 
     def stop(state: RetryCallState) -> bool:
-        return out_of_attempts(state) or state.upcoming_sleep >= deadline.left_s()
+        nonlocal attempts_left
+        error = state.outcome.exception() if state.outcome else None
+        if retries_max == 0 or not (isinstance(error, SolarError) and error.code == IN_PROGRESS):
+            attempts_left -= 1
+        return attempts_left < 0 or state.upcoming_sleep >= deadline.left_s()
 
     return {"stop": stop, "wait": wait_s, "retry": retry_if_exception(may_retry), "reraise": True}
 

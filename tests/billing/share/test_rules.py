@@ -142,7 +142,7 @@ def two_payers(rule: str, cap: str | None = None) -> dict[tuple[str, str], Fract
     )
     terms = Terms(Decimal("0.20"), None if cap is None else Decimal(cap))
     pools, _ = pools_of(revenue, rule_named(rule), terms, {})
-    return {(pool.payer_id, pool.model): pool.exact for pool in pools}
+    return {(pool.payer_id, pool.model): pool.exact for pool in pools if pool.exact}
 
 
 def test_what_each_rule_makes_of_the_same_two_payers() -> None:

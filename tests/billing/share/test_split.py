@@ -113,5 +113,7 @@ def test_a_pool_is_its_rate_of_the_net_revenue_to_the_last_digit() -> None:
     trained_on = {"solar-pro4": frozenset({"news"})}
     pools, kept = pools_of(revenue, rule_named("pro_rata"), Terms(Decimal("0.123")), trained_on)
     exact = Fraction("0.000000000000123")
-    assert pools == [Pool("payer_1", "a", "solar-pro4", exact, trained_on["solar-pro4"], tiny)]
+    assert [pool for pool in pools if pool.exact] == [
+        Pool("payer_1", "a", "solar-pro4", exact, trained_on["solar-pro4"], tiny)
+    ]
     assert kept == 0

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.upstream.connection import Exchange
+from gateway.upstream.exchange import Exchange
 from gateway.upstream.transport import PooledTransport
 from tests.fakes.raw_http import Peer, answering, raw_server
 from tests.gateway.upstream.transports import (
