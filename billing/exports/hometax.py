@@ -17,12 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import NamedTuple
-
-from openpyxl import Workbook
-from openpyxl.cell.cell import Cell
-from openpyxl.styles import Alignment, Font, PatternFill
-from openpyxl.worksheet.worksheet import Worksheet
+from typing import TYPE_CHECKING, NamedTuple
 
 from billing.accounts.registration import WrongRegistrationNumber, digits_of
 from billing.invoice.parties import Party, from_row_party, payer_of
@@ -30,6 +25,9 @@ from billing.invoice.read import IssuedInvoice
 from billing.invoice.tax import KOREA, KOREA_RATE
 from billing.money import add, multiply, split_by_largest_remainder
 from billing.periods import Month
+
+if TYPE_CHECKING:
+    from openpyxl.cell.cell import Cell, MergedCell
 
 ROWS_MAX, ITEMS_MAX = 100, 4
 HEADING_ROW, FIRST_ROW = 6, 7
@@ -89,7 +87,7 @@ _NOTES = (
     "○ 행과 열을 추가하거나 삭제하지 마십시오. 품목은 1건 이상 있어야 합니다.",
     "○ SOLAR gateway가 만든 파일입니다. 업로드하기 전에 공급자·공급받는자·금액을 확인하십시오.",
 )
-_ORANGE, _GREY = (PatternFill("solid", fgColor=color) for color in ("FFF4B183", "FFD9D9D9"))
+_ORANGE, _GREY = "FFF4B183", "FFD9D9D9"
 _TEXTS_MAX = {"name": 70, "representative": 30, "address": 150, "business_type": 40, "business_item": 40, "email": 40}
 
 
@@ -204,20 +202,22 @@ def _items(each: IssuedInvoice) -> tuple[Item, ...]:
 
 
 def _workbook(rows: Sequence[TaxInvoice]) -> bytes:
-    book = Workbook()
+    # Here, because it takes half a second to load: at every start of every worker, for what is done once a month.
+    import openpyxl  # noqa: PLC0415
+    from openpyxl.styles import Alignment, Font, PatternFill  # noqa: PLC0415
+
+    book = openpyxl.Workbook()
     book.properties.creator = "SOLAR gateway"
     book.properties.created = book.properties.modified = datetime(*_day(rows).timetuple()[:3], tzinfo=UTC).replace(
         tzinfo=None
     )
-    sheet = book.active
-    if not isinstance(sheet, Worksheet):
-        raise TypeError("a new workbook has a sheet")
+    sheet = book.worksheets[0]
     sheet.title = "엑셀업로드양식"
     for number, text in enumerate(_NOTES, start=1):
         sheet.cell(number, 1, text).font = Font(bold=number == 1)
     for column, heading in enumerate(HEADINGS, start=1):
         cell = sheet.cell(HEADING_ROW, column, heading)
-        cell.fill = _ORANGE if column - 1 in REQUIRED else _GREY
+        cell.fill = PatternFill("solid", fgColor=_ORANGE if column - 1 in REQUIRED else _GREY)
         cell.alignment = Alignment(wrap_text=True, horizontal="center", vertical="center")
         sheet.column_dimensions[cell.column_letter].width = 16
     for number, row in enumerate(rows, start=FIRST_ROW):
@@ -266,10 +266,8 @@ def _cut(party: Party, name: str) -> str:
     return str(getattr(party, name))[: _TEXTS_MAX[name]]
 
 
-def _write(cell: Cell | object, value: str | int) -> None:
+def _write(cell: Cell | MergedCell, value: str | int) -> None:
     """Text stays text: what a customer is called can begin like a formula."""
-    if not isinstance(cell, Cell):
-        raise TypeError("a cell of its own")
     cell.value = value
     if isinstance(value, str):
         cell.data_type = "s"

@@ -223,8 +223,8 @@ async def test_a_partners_year_from_its_first_call_to_its_withdrawal(story: Stor
     assert await story.when_it_asks(hanbit, "2026-07-09", 1 * MILLION) == "1B"
     assert await story.when_it_asks(hanbit, "2026-07-20", 10 * MILLION) == "100M"
     assert [one[1:] for one in await story.then_its_grants(hanbit, "2026-07-21")] == [
-        (120 * MILLION, 0, 0, 0),
         (900 * MILLION, 0, 0, 0),
+        (120 * MILLION, 0, 0, 0),
     ]
     await story.when_the_months_close("2026-07", won="1400")
     assert owes(await story.then_its_invoice(hanbit, "2026-07")) == won(1_120 + 12_600, 1_372, 15_092)
