@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 MODEL  ?= simulated
 CLIENTS := .venv-clients
 
-.PHONY: demo test check bench lock model clients clean
+.PHONY: demo test check bench chaos lock model clients clean
 
 # ---- what a newcomer runs -------------------------------------------------------------------------------------------------
 demo: $(STAMP) $(if $(filter local,$(MODEL)),model)          ## the whole story: keys, calls, a bill, a share (MODEL=local: a real model)
@@ -27,6 +27,9 @@ check: $(STAMP)                                              ## format, lint, ty
 
 bench: $(STAMP)                                              ## what one call costs here
 	$(BIN)/python -m tests.bench
+
+chaos: $(STAMP)                                              ## kills and cuts under load, then the audit (ARGS="--seed 7 --seconds 60")
+	$(BIN)/python -m tests.chaos $(ARGS)
 
 lock:                                                        ## the only step that needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

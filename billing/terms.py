@@ -71,18 +71,24 @@ def _sum(totals: Iterable[RunningTotal]) -> RunningTotal:
     return RunningTotal(add(total.cost for total in listed), sum(total.entries for total in listed))
 
 
-async def load_terms(session: Session, account_id: str, now: datetime) -> Terms | None:
-    """The terms of an account, or None where there is no such account."""
-    account = await session.get(Account, account_id)
-    if account is None:
-        return None
-    accepted = token_steps(await contributions_of(session, account_id))
-    usd_per_unit: Decimal | None = Decimal(1)
-    if account.currency != "USD":
-        day = Month.of(now, account.timezone).first_day()
-        rate = await newest_rate(session, f"USD/{account.currency}", day)
-        usd_per_unit = None if rate is None else 1 / rate
+async def load_terms(session: Session, account: Account, now: datetime) -> Terms:
+    """The terms of an account that was read in this transaction."""
+    accepted = token_steps(await contributions_of(session, account.id))
+    usd_per_unit = await usd_per_unit_of(session, account.currency, account.timezone, now)
     return Terms(account, tier_changes(accepted), usd_per_unit)
+
+
+async def units_per_usd_of(session: Session, currency: str, zone: str, now: datetime) -> Decimal | None:
+    """How much of a currency one USD is worth, at the rate for this month's caps (that of its first day); None where none is known."""
+    if currency == "USD":
+        return Decimal(1)
+    return await newest_rate(session, f"USD/{currency}", Month.of(now, zone).first_day())
+
+
+async def usd_per_unit_of(session: Session, currency: str, zone: str, now: datetime) -> Decimal | None:
+    """The same the other way round: USD for one unit of a currency."""
+    rate = await units_per_usd_of(session, currency, zone, now)
+    return None if rate is None else 1 / rate
 
 
 async def load_counters(session: Session, account_id: str) -> Counters | None:

@@ -37,10 +37,13 @@ from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.edge.finance import FINANCE
-from gateway.edge.operator import Accounts, Keys
+from gateway.edge.keys import AccountKeys, Keys
+from gateway.edge.operator import Accounts
 from gateway.edge.pricing import PRICING
 from gateway.errors import ServiceUnavailable
 from gateway.journey import Bounds, Journey
+from gateway.keys.address import Proxies
+from gateway.keys.guesses import Guesses
 from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
@@ -123,7 +126,15 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             settled_memory_s=settings.settled_memory_s,
         ),
         identify=Identify(
-            reader_of_callers(sessions, clock), clock, entries_max=settings.key_cache_max, fresh_s=settings.key_cache_s
+            reader_of_callers(sessions, clock),
+            clock,
+            entries_max=settings.key_cache_max,
+            fresh_s=settings.key_cache_s,
+            guesses=Guesses(
+                burst=settings.unknown_keys_burst,
+                per_minute=settings.unknown_keys_per_minute,
+                addresses_max=settings.unknown_keys_addresses_max,
+            ),
         ),
         prices=PriceTable(reader_of_cards(sessions)),
         solar=_open_solar(settings),
@@ -157,6 +168,7 @@ def open_journey(house: House) -> Journey:
             sse_event_max_bytes=settings.sse_event_max_bytes,
             expected_output_tokens=settings.expected_output_tokens,
             total_timeout_s=settings.total_timeout_s,
+            hang_up_cancels=settings.hang_up == "cancel",
         ),
         house.call_log,
         house.counts,
@@ -173,13 +185,15 @@ def fast_door(house: House, journey: Journey) -> type[asyncio.Protocol] | str:
     """What uvicorn takes as its `http`: the protocol class that takes inference calls off, or its own."""
     if house.settings.door == "asgi":
         return "httptools"
-    return protocol_of(journey, METERED, house.settings.request_body_max_bytes)
+    settings = house.settings
+    return protocol_of(journey, METERED, settings.request_body_max_bytes, Proxies(settings.trusted_proxies))
 
 
 def http_app(house: House, journey: Journey) -> Litestar:
     """The doors behind ASGI: inference, the caller's own view, and the operator's desk."""
     settings = house.settings
     token = "" if settings.operator_token is None else settings.operator_token.get_secret_value()
+    proxies = Proxies(settings.trusted_proxies)
     desk = Desk(
         sessions=house.sessions,
         clock=house.clock,
@@ -189,6 +203,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
+<<<<<<< HEAD
         seller=_seller(settings),
         chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),
     )
@@ -196,9 +211,19 @@ def http_app(house: House, journey: Journey) -> Litestar:
         "/operator/v1",
         route_handlers=[Accounts, Keys, *PRICING, *FINANCE, *INVOICES, *CLUB, *MONTHS],
         guards=[operators_only(token)],
+=======
+        proxies=proxies,
+    )
+    operator = Router(
+        "/operator/v1", route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE], guards=[operators_only(token)]
+>>>>>>> main
     )
     return Litestar(
-        route_handlers=[*inference_routes(journey, settings.request_body_max_bytes), *ACCOUNT, operator],
+        route_handlers=[
+            *inference_routes(journey, settings.request_body_max_bytes, proxies),
+            *ACCOUNT,
+            operator,
+        ],
         dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=OpenAPIConfig(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID
 
 from billing.periods import Month
@@ -38,9 +39,13 @@ class Caller:
     zone: str
     currency: str
     suspended: bool = False
+    revoked: bool = False
+    confirmed: bool = True
+    """False where the database could not be asked again: only Redis, by the epoch, can still say that nothing has changed."""
     expires_at: datetime | None = None
     models: frozenset[str] | None = None
     endpoints: frozenset[str] | None = None
+    networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     rate_limits: tuple[RateLimit, ...] = ()
     monthly_cap_nano_usd: int = NO_CAP
     key_cap_nano_usd: int = NO_CAP

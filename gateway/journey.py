@@ -38,7 +38,7 @@ from gateway.meter.request import Ask, read_request, with_output_bound
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
 from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts
-from gateway.repeat import Repeats
+from gateway.repeat import ReadOn, Repeats
 from gateway.trip import ClientGone, Door, Trip
 from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
@@ -58,6 +58,7 @@ class Bounds:
     sse_event_max_bytes: int
     expected_output_tokens: int
     total_timeout_s: float
+    hang_up_cancels: bool
 
 
 class Journey:
@@ -115,7 +116,7 @@ class Journey:
 
     async def _carry(self, trip: Trip) -> str:
         door = trip.door
-        caller = await self._identify.caller_of(door.secret)
+        caller = await self._identify.caller_of(door.secret, door.address)
         trip.caller = caller
         if caller.endpoints is not None and door.endpoint.name not in caller.endpoints:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
@@ -162,7 +163,7 @@ class Journey:
             try:
                 return await self._admission.admit(trip.call, version)
             except StaleCaller:
-                caller = trip.caller = await self._identify.caller_of(trip.door.secret, fresh=True)
+                caller = trip.caller = await self._identify.caller_of(trip.door.secret, trip.door.address, fresh=True)
             except StalePrices:
                 await self._prices.refresh(newer_than=version)
         raise ServiceUnavailable
@@ -242,7 +243,7 @@ class Journey:
         why = "deadline or worker stopped"
         splitter = EventSplitter(self._bounds.sse_event_max_bytes)
         try:
-            async with trip.door.hang_up_cancels():
+            async with trip.door.hang_up_cancels() if self._bounds.hang_up_cancels else ReadOn():
                 await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
                 async for chunk in answer.chunks():
                     passed = tally.pass_on(splitter.feed(chunk))
@@ -278,13 +279,13 @@ class Journey:
 
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
         settlement = await self._admission.settle(hold, outcome)
-        usage, estimated = outcome.usage, outcome.estimated_reason is not None
+        usage = outcome.usage
         self._counts.settled(
             usage.input_tokens,
             usage.cached_input_tokens,
             usage.output_tokens,
             settlement.charged_nano_usd,
-            estimated=estimated,
+            estimated=outcome.estimated_reason,
         )
         trip.settled = outcome
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):

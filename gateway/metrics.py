@@ -17,7 +17,7 @@ OUTCOMES = ("whole", "streamed", "refused", "upstream_refused", "interrupted", "
 CALLS = Counter("solar_calls_total", "Calls of metered endpoints, by how they ended", ["outcome"])
 TOKENS = Counter("solar_tokens_total", "Tokens settled, by kind (input leaves cached ones out)", ["kind"])
 COST_NANO_USD = Counter("solar_cost_nano_usd_total", "Exact cost settled, in nano-USD, after discount and grants")
-ESTIMATED_CALLS = Counter("solar_estimated_calls_total", "Calls whose count is an estimate")
+ESTIMATED_CALLS = Counter("solar_estimated_calls_total", "Calls whose count is an estimate, by why", ["reason"])
 _BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0)
 CALL_SECONDS = Histogram(
     "solar_call_seconds", "From the first byte of the request to the last of the answer", buckets=_BOUNDS
@@ -52,7 +52,7 @@ class CallCounts:
         self._seconds = 0.0
         self._tokens = [0, 0, 0]
         self._cost_nano_usd = 0
-        self._estimated = 0
+        self._estimated: dict[str, int] = {}
 
     def call(self, outcome: str, seconds: float) -> None:
         """One call ended."""
@@ -63,15 +63,22 @@ class CallCounts:
             self._timer = asyncio.get_running_loop().call_later(self._flush_s, self.flush)
 
     def settled(
-        self, input_tokens: int, cached_input_tokens: int, output_tokens: int, cost_nano_usd: int, *, estimated: bool
+        self,
+        input_tokens: int,
+        cached_input_tokens: int,
+        output_tokens: int,
+        cost_nano_usd: int,
+        *,
+        estimated: str | None,
     ) -> None:
-        """One call was settled."""
+        """One call was settled. `estimated`: why its count is an estimate, one of the few reasons that stand in the code."""
         tokens = self._tokens
         tokens[0] += input_tokens
         tokens[1] += cached_input_tokens
         tokens[2] += output_tokens
         self._cost_nano_usd += cost_nano_usd
-        self._estimated += estimated
+        if estimated is not None:
+            self._estimated[estimated] = self._estimated.get(estimated, 0) + 1
 
     def flush(self) -> None:
         """Write out what was counted."""
@@ -87,7 +94,8 @@ class CallCounts:
         for kind, count in zip(("input", "cached_input", "output"), self._tokens, strict=True):
             TOKENS.labels(kind).inc(count)
         COST_NANO_USD.inc(self._cost_nano_usd)
-        ESTIMATED_CALLS.inc(self._estimated)
+        for reason, count in self._estimated.items():
+            ESTIMATED_CALLS.labels(reason).inc(count)
         self._clear()
 
 

@@ -19,6 +19,7 @@ from gateway.errors import (
     IdempotencyReplayGone,
     InvalidRequest,
 )
+from gateway.keys.address import Address
 from gateway.metrics import IDEMPOTENT_CALLS
 from gateway.replay.answer import (
     Budget,
@@ -92,6 +93,9 @@ class KeepingDoor:
     @property
     def started(self) -> bool:
         return self._door.started
+
+    def address(self) -> Address | None:
+        return self._door.address()
 
     async def read_body(self) -> bytes:
         return await self._door.read_body()

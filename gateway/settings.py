@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
@@ -26,6 +27,12 @@ def _aware(instant: datetime) -> datetime:
     if instant.tzinfo is None:
         raise ValueError("needs a zone, such as 2026-10-31T14:59:00Z")
     return instant
+
+
+def _networks(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
 class Settings(BaseSettings):
@@ -42,6 +49,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path(".solar")
     ops_port: int = Field(default=9464, ge=0, le=65535)
     ops_host: str = "127.0.0.1"
+    trusted_proxies: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks)] = Field(
+        default=(), description="CIDRs, comma separated: whose X-Forwarded-For says where a caller calls from"
+    )
 
     # ---- sandbox
     sandbox_clock: Annotated[datetime, AfterValidator(_aware)] | None = None
@@ -62,6 +72,10 @@ class Settings(BaseSettings):
     )
     idle_timeout_s: float = Field(default=180.0, gt=0, le=3600, description="silence inside a stream")
     total_timeout_s: float = Field(default=900.0, gt=0, le=7200)
+    hang_up: Literal["cancel", "finish"] = Field(
+        default="cancel",
+        description="what becomes of a stream whose client is gone: upstream is cut off, or read to its end",
+    )
     upstream_connections_max: int = Field(default=1024, ge=1, le=65536)
     upstream_waiting_max: int = Field(default=1024, ge=0, le=65536, description="calls that wait for a connection")
     upstream_idle_expiry_s: float = Field(default=30.0, gt=0, le=600)
@@ -78,7 +92,12 @@ class Settings(BaseSettings):
     settle_retry_s: float = Field(default=10.0, gt=0, le=60)
     settled_memory_s: int = Field(default=60, ge=1, le=3600)
     key_cache_max: int = Field(default=10_000, ge=1, le=10_000_000)
-    key_cache_s: float = Field(default=1.0, gt=0, le=1, description="revocation is seen at the latest after this")
+    key_cache_s: float = Field(default=0.9, gt=0, le=1, description="revocation is seen at the latest after this")
+    unknown_keys_burst: int = Field(
+        default=50, ge=1, le=1_000_000, description="unknown keys that one address may show a worker at once; then 429"
+    )
+    unknown_keys_per_minute: int = Field(default=60, ge=1, le=1_000_000, description="how fast that fills up again")
+    unknown_keys_addresses_max: int = Field(default=10_000, ge=1, le=10_000_000)
     shards: int = Field(default=1, ge=1, le=1024)
 
     # ---- calls with an Idempotency-Key

@@ -17,6 +17,7 @@ from gateway.sandbox.stores import Stores
 from tests.running import Gateway
 
 _TEMPLATE = "migrated"
+_PROXIES = {"GATEWAY_TRUSTED_PROXIES": "127.0.9.0/24"}
 _numbers = itertools.count()
 
 
@@ -64,7 +65,7 @@ async def redis(stores: Stores) -> AsyncIterator[Redis]:
 @pytest.fixture(scope="session")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """`solar-gateway serve --sandbox --workers 2`, as a user starts it."""
-    with Gateway.started(tmp_path_factory.mktemp("gateway"), workers=2) as running:
+    with Gateway.started(tmp_path_factory.mktemp("gateway"), workers=2, environment=_PROXIES) as running:
         yield running
 
 
@@ -79,7 +80,8 @@ def either_door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     if request.param == "protocol":
         yield request.getfixturevalue("two_workers")
         return
-    with Gateway.started(tmp_path_factory.mktemp("asgi"), workers=2, environment={"GATEWAY_DOOR": "asgi"}) as running:
+    environment = {"GATEWAY_DOOR": "asgi", **_PROXIES}
+    with Gateway.started(tmp_path_factory.mktemp("asgi"), workers=2, environment=environment) as running:
         yield running
 
 

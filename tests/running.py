@@ -23,7 +23,7 @@ import httpx
 from tests.waiting import wait_until
 
 _SERVES = re.compile(r"serves on (http://\S+)/v1")
-_START_S = 60
+_START_S = 150
 _STOP_S = 40
 _numbers = itertools.count()
 
@@ -116,10 +116,14 @@ class Gateway:
         """The secret of a key of a new account."""
         return self.key(self.account(**fields)["id"])
 
-    def caller(self, secret: str) -> httpx.Client:
-        """A client that calls with a gateway key."""
+    def caller(self, secret: str, *, from_address: str | None = None, headers: Mapping[str, str] = {}) -> httpx.Client:
+        """A client that calls with a gateway key, from an address of the loopback net."""
         return httpx.Client(
-            base_url=f"{self.url}/v1", headers={"authorization": f"Bearer {secret}"}, timeout=30, trust_env=False
+            base_url=f"{self.url}/v1",
+            headers={"authorization": f"Bearer {secret}", **headers},
+            timeout=30,
+            trust_env=False,
+            transport=httpx.HTTPTransport(local_address=from_address, trust_env=False),
         )
 
     def in_flight(self) -> int:

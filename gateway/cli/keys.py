@@ -9,8 +9,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from gateway.cli.accounts import Cap, Concurrency, Requests, Tokens, cap_of, given, limits_of
-from gateway.cli.operator_client import DEFAULT_URL, Answer
+from gateway.cli.accounts import NONE, Cap, Concurrency, Requests, Tokens, cap_of, given, limits_of
+from gateway.cli.operator_client import DEFAULT_URL, Answer, WrongArgument
 from gateway.cli.terminal import (
     ROWS_MAX,
     AccountId,
@@ -53,12 +53,13 @@ def create(
     expires_at: Annotated[str | None, typer.Option(metavar="INSTANT", help="Such as 2026-12-31T00:00:00Z.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; may be repeated.")] = None,
     endpoint: Annotated[list[str] | None, typer.Option(help="Only this endpoint; may be repeated.")] = None,
+    ip_range: Annotated[list[str] | None, typer.Option(help="Only from this range (CIDR); may be repeated.")] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
     """Make a key for an account. Its secret is printed this once."""
     with operator(url) as gateway:
-        scopes = given({"models": model or None, "endpoints": endpoint or None})
+        scopes = given({"models": model or None, "endpoints": endpoint or None, "ip_ranges": ip_range or None})
         body = {
             **given({"name": name, "expires_at": expires_at, "scopes": scopes or None}),
             **cap_of(monthly_cap),
@@ -72,6 +73,26 @@ def listed(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) 
     """An account's keys, without their secrets."""
     with operator(url) as gateway:
         print_list(gateway.listed("accounts", account, "keys", rows_max=ROWS_MAX), _COLUMNS, as_json, "Keys")
+
+
+@app.command()
+def change(
+    key: KeyId,
+    name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
+    monthly_cap: Cap = None,
+    expires_at: Annotated[
+        str | None, typer.Option(metavar="INSTANT", help="Such as 2026-12-31T00:00:00Z, or `none`.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Change what is given, from the next call on."""
+    with operator(url) as gateway:
+        expiry = {} if expires_at is None else {"expires_at": None if expires_at == NONE else expires_at}
+        body = {**given({"name": name}), **cap_of(monthly_cap), **expiry}
+        if not body:
+            raise WrongArgument("nothing to change is named; see `solar-gateway keys change --help`")
+        print_one(gateway.patch("keys", key, body=body), as_json, "Key changed")
 
 
 @app.command()

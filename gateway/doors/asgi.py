@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from gateway.doors.hang_up import HangUp
 from gateway.edge.wire import from_wire_head, to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, InvalidRequest, RequestTooLarge
+from gateway.keys.address import NO_PROXIES, Address, Proxies
 from gateway.meter.endpoint import Endpoint
 from gateway.trip import ClientGone
 
@@ -23,7 +24,14 @@ class AsgiDoor:
     """One request of an ASGI server."""
 
     def __init__(
-        self, endpoint: Endpoint, headers: list[tuple[bytes, bytes]], receive: Receive, send: Send, body_max_bytes: int
+        self,
+        endpoint: Endpoint,
+        headers: list[tuple[bytes, bytes]],
+        receive: Receive,
+        send: Send,
+        body_max_bytes: int,
+        peer: str | None = None,
+        proxies: Proxies = NO_PROXIES,
     ) -> None:
         self.endpoint = endpoint
         self.secret, self.content_type, self.idempotency_key = from_wire_head(headers)
@@ -31,11 +39,16 @@ class AsgiDoor:
         self._receive = receive
         self._send = send
         self._body_max_bytes = body_max_bytes
+        self._peer = peer
+        self._proxies = proxies
         self._started = False
 
     @property
     def started(self) -> bool:
         return self._started
+
+    def address(self) -> Address | None:
+        return self._proxies.caller_address(self._peer, self._headers)
 
     async def read_body(self) -> bytes:
         """The whole body; raises `RequestTooLarge` before reading more than the bound."""

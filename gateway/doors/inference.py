@@ -10,38 +10,31 @@ from litestar.handlers import ASGIRouteHandler
 
 from gateway.doors.asgi import AsgiDoor
 from gateway.journey import Journey
-from gateway.meter.endpoint import (
-    CHAT,
-    DECIDE,
-    DOCUMENTS,
-    EMBEDDINGS,
-    EXTRACTION,
-    MESSAGES,
-    RESPONSES,
-    Endpoint,
-)
+from gateway.keys.address import Proxies
+from gateway.meter.endpoint import ENDPOINTS, Endpoint
 
 if TYPE_CHECKING:
     from litestar.types import Receive, Scope, Send
 
-_ENDPOINTS = (CHAT, RESPONSES, MESSAGES, EMBEDDINGS, DECIDE, DOCUMENTS, EXTRACTION)
 METERED: Mapping[str, Endpoint] = {
-    f"{base}{endpoint.upstream_path}": endpoint for base in ("/v1", "/v1/solar") for endpoint in _ENDPOINTS
+    f"{base}{endpoint.upstream_path}": endpoint for base in ("/v1", "/v1/solar") for endpoint in ENDPOINTS
 }
 
 
-def inference_routes(journey: Journey, body_max_bytes: int) -> list[ASGIRouteHandler]:
+def inference_routes(journey: Journey, body_max_bytes: int, proxies: Proxies) -> list[ASGIRouteHandler]:
     """One route a path; each opens a door and lets the journey carry the call through."""
-    return [_route(path, endpoint, journey, body_max_bytes) for path, endpoint in METERED.items()]
+    return [_route(path, endpoint, journey, body_max_bytes, proxies) for path, endpoint in METERED.items()]
 
 
-def _route(path: str, endpoint: Endpoint, journey: Journey, body_max_bytes: int) -> ASGIRouteHandler:
+def _route(path: str, endpoint: Endpoint, journey: Journey, body_max_bytes: int, proxies: Proxies) -> ASGIRouteHandler:
     @asgi(path, copy_scope=False)
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope.get("method") != "POST":
             await _refuse_method(send)
             return
-        await journey.carry(AsgiDoor(endpoint, list(scope["headers"]), receive, send, body_max_bytes))
+        peer, headers = scope.get("client"), list(scope["headers"])
+        door = AsgiDoor(endpoint, headers, receive, send, body_max_bytes, peer[0] if peer else None, proxies)
+        await journey.carry(door)
 
     return answer
 

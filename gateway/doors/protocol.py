@@ -20,6 +20,7 @@ from gateway.doors.hang_up import HangUp
 from gateway.edge.wire import from_wire_head, to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, RequestTooLarge
 from gateway.journey import Journey
+from gateway.keys.address import Address, Proxies
 from gateway.meter.endpoint import Endpoint
 from gateway.trip import ClientGone
 
@@ -33,6 +34,7 @@ class InferenceProtocol(HttpToolsProtocol):
     journey: Journey
     metered: Mapping[bytes, Endpoint]
     body_max_bytes: int
+    proxies: Proxies
     _quiet_since_s: float | None = None
     _default_lines: ClassVar[tuple[object, bytes]] = (None, b"")
 
@@ -115,12 +117,15 @@ class InferenceProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
 
-def protocol_of(journey: Journey, metered: Mapping[str, Endpoint], body_max_bytes: int) -> type[InferenceProtocol]:
+def protocol_of(
+    journey: Journey, metered: Mapping[str, Endpoint], body_max_bytes: int, proxies: Proxies
+) -> type[InferenceProtocol]:
     """A protocol class for `uvicorn.Config(http=…)` that carries metered calls through a journey."""
     members = {
         "journey": journey,
         "metered": {path.encode(): endpoint for path, endpoint in metered.items()},
         "body_max_bytes": body_max_bytes,
+        "proxies": proxies,
     }
     return type("MeteredProtocol", (InferenceProtocol,), members)
 
@@ -165,6 +170,10 @@ class InferenceCycle:
             self._protocol.tasks.discard(self.task)
 
     # ---- the request --------------------------------------------------------------------------------------------------------
+
+    def address(self) -> Address | None:
+        peer = self._protocol.client
+        return self._protocol.proxies.caller_address(peer[0] if peer else None, self._headers)
 
     async def read_body(self) -> bytes:
         """The whole body; raises `RequestTooLarge` before holding more than the bound and one read."""

@@ -21,6 +21,7 @@ from gateway.call import Caller
 from gateway.clock import Clock
 from gateway.edge.wire import secret_of
 from gateway.errors import InvalidRequest, OperatorRefused
+from gateway.keys.address import NO_PROXIES, Address, Proxies
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
 
@@ -40,9 +41,13 @@ class Desk:
     """Waits, within a bound, until the ledger holds every call settled so far; False where it does not yet."""
     grant_months: int
     month_grace_s: int
+<<<<<<< HEAD
     seller: Mapping[str, Any] = field(default_factory=dict)
     """Who issues invoices, as they say for good."""
     chart: Chart = field(default_factory=Chart)
+=======
+    proxies: Proxies = NO_PROXIES
+>>>>>>> main
 
     def now(self) -> datetime:
         return self.clock.now()
@@ -50,7 +55,12 @@ class Desk:
     async def caller(self, connection: ASGIConnection) -> Caller:  # type: ignore[type-arg]
         """Whose gateway key this request carries."""
         check_address(connection)
-        return await self.identify.caller_of(secret_of(connection.scope["headers"]))
+        headers, peer = connection.scope["headers"], connection.scope.get("client")
+
+        def whence() -> Address | None:
+            return self.proxies.caller_address(peer[0] if peer else None, headers)
+
+        return await self.identify.caller_of(secret_of(headers), whence)
 
 
 def operators_only(token: str) -> Callable[[ASGIConnection, BaseRouteHandler], None]:  # type: ignore[type-arg]

@@ -1,39 +1,56 @@
+<<<<<<< HEAD
 """Operator routes for accounts and keys, under /operator/v1. Each change is in the audit log.
+=======
+"""Operator routes for accounts and what partners gave, under /operator/v1. Each change is in the audit log.
+>>>>>>> main
 
 Errors: `OperatorRefused`, `NotFound`, `InvalidRequest`, `Unprocessable`.
 """
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+<<<<<<< HEAD
 from litestar import Controller, delete, get, patch, post
 from msgspec import UNSET
+=======
+from litestar import Controller, get, patch, post
+from msgspec import UNSET, structs
+>>>>>>> main
 
 from billing.accounts import store as accounts
 from billing.money import MINOR_UNIT
+from billing.terms import usd_per_unit_of
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.period import checked_zone
 from gateway.edge.shapes import (
     AccountChange,
     NewAccount,
+<<<<<<< HEAD
     NewKey,
     Rotation,
+=======
+    NewContribution,
+>>>>>>> main
     columns_of_limits,
     columns_of_tax,
     to_wire_account,
+<<<<<<< HEAD
     to_wire_key,
+=======
+    to_wire_contribution,
+>>>>>>> main
     to_wire_page,
 )
 from gateway.edge.wire import from_wire_cap, from_wire_instant
 from gateway.errors import InvalidRequest
-from gateway.keys import lifecycle
 
 ACTOR = "operator"
 _KINDS = ("standard", "club")
 _BILLING = ("invoice", "prepaid", "stripe_meter")
 _STATUSES = ("active", "suspended", "closed")
-_OVERLAP_MAX_S = 30 * 86400
 _LIMIT_MAX = 1_000_000_000
 
 
@@ -62,14 +79,24 @@ class Accounts(Controller):
     async def create(self, data: NewAccount, desk: Desk) -> dict[str, Any]:
         """Create an account; only `name` is required."""
         currency = one_of(data.currency, tuple(MINOR_UNIT), "currency")
+        zone = checked_zone(data.timezone, "timezone")
+        async with desk.sessions() as session:
+            worth = await usd_per_unit_of(session, currency, zone, desk.now())
         values = {
             "name": data.name,
             "kind": one_of(data.kind, _KINDS, "kind"),
             "currency": currency,
-            "timezone": checked_zone(data.timezone, "timezone"),
+            "timezone": zone,
             "billing": one_of(data.billing, _BILLING, "billing"),
+<<<<<<< HEAD
             "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", currency),
             "prepaid_balance": from_wire_cap(data.prepaid_balance or "0", "prepaid_balance", currency),
+=======
+            "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", worth),
+            "prepaid_balance": from_wire_cap(data.prepaid_balance or "0", "prepaid_balance", worth),
+            "tax_country": data.tax.country if data.tax else None,
+            "tax_registration_number": data.tax.registration_number if data.tax else None,
+>>>>>>> main
             "owner_group": data.owner_group,
             **columns_of_tax(data.tax),
             **checked_limits(columns_of_limits(data.limits)),
@@ -94,11 +121,13 @@ class Accounts(Controller):
     async def change(self, account_id: str, data: AccountChange, desk: Desk) -> dict[str, Any]:
         """Change what is given. Running calls go on; the next call sees the change."""
         async with desk.sessions.begin() as session:
-            currency = (await accounts.get(session, account_id)).currency
-            row = await accounts.change(session, account_id, _changes(data, currency), ACTOR, desk.now())
+            before = await accounts.get(session, account_id)
+            worth = await usd_per_unit_of(session, before.currency, before.timezone, desk.now())
+            row = await accounts.change(session, account_id, _changes(data, worth), ACTOR, desk.now())
         await desk.admission.outdate(row.id, row.epoch)
         return to_wire_account(row)
 
+<<<<<<< HEAD
     @post("/{account_id:str}/keys")
     async def create_key(self, account_id: str, data: NewKey, desk: Desk) -> dict[str, Any]:
         """Create a key. The secret is in this answer only."""
@@ -123,35 +152,32 @@ class Accounts(Controller):
         async with desk.sessions() as session:
             await accounts.get(session, account_id)
             return {"data": [to_wire_key(row) for row in await lifecycle.keys_of(session, account_id)], "next": None}
-
-
-class Keys(Controller):
-    """Keys after their creation."""
-
-    path = "/keys"
-    tags = ("operator",)
-
-    @post("/{key_id:str}/rotate")
-    async def rotate(self, key_id: str, desk: Desk, data: Rotation | None = None) -> dict[str, Any]:
-        """A successor with the same terms; the old key lives on for `overlap_s` seconds."""
-        overlap_s = data.overlap_s if data is not None else 0
-        if not 0 <= overlap_s <= _OVERLAP_MAX_S:
-            raise InvalidRequest(f"overlap_s: must be from 0 to {_OVERLAP_MAX_S}.", param="overlap_s")
+=======
+    @post("/{account_id:str}/contributions")
+    async def contribute(self, account_id: str, data: NewContribution, desk: Desk) -> dict[str, Any]:
+        """Book accepted text: it sets the tier, grants free tokens, and weighs in the revenue share."""
+        values = {
+            **structs.asdict(data),
+            "quality": from_wire_amount(data.quality, "quality"),
+            "accepted_at": data.accepted_at and from_wire_instant(data.accepted_at, "accepted_at"),
+        }
         async with desk.sessions.begin() as session:
-            key, secret, epoch = await lifecycle.rotate_key(session, key_id, overlap_s, ACTOR, desk.now())
-        await desk.admission.outdate(key.account_id, epoch)
-        return to_wire_key(key, secret)
+            await accounts.get(session, account_id)
+            row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())
+            epoch = (await accounts.get(session, account_id)).epoch
+        await desk.admission.outdate(account_id, epoch)
+        return to_wire_contribution(row, grant)
 
-    @delete("/{key_id:str}", status_code=200)
-    async def revoke(self, key_id: str, desk: Desk) -> dict[str, Any]:
-        """End a key at once."""
-        async with desk.sessions.begin() as session:
-            key, epoch = await lifecycle.revoke_key(session, key_id, ACTOR, desk.now())
-        await desk.admission.outdate(key.account_id, epoch)
-        return to_wire_key(key)
+    @get("/{account_id:str}/contributions")
+    async def contributions(self, account_id: str, desk: Desk) -> dict[str, Any]:
+        async with desk.sessions() as session:
+            await accounts.get(session, account_id)
+            rows = await club.contributions_of(session, account_id)
+        return {"data": [to_wire_contribution(row) for row in rows], "next": None}
+>>>>>>> main
 
 
-def _changes(data: AccountChange, currency: str) -> dict[str, Any]:
+def _changes(data: AccountChange, worth: Decimal | None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in ("name", "owner_group"):
         if getattr(data, name) is not UNSET:
@@ -159,9 +185,9 @@ def _changes(data: AccountChange, currency: str) -> dict[str, Any]:
     if data.status is not UNSET:
         values["status"] = one_of(data.status, _STATUSES, "status")
     if data.monthly_cap is not UNSET:
-        values["monthly_cap"] = from_wire_cap(data.monthly_cap, "monthly_cap", currency)
+        values["monthly_cap"] = from_wire_cap(data.monthly_cap, "monthly_cap", worth)
     if data.prepaid_balance is not UNSET:
-        values["prepaid_balance"] = from_wire_cap(data.prepaid_balance, "prepaid_balance", currency)
+        values["prepaid_balance"] = from_wire_cap(data.prepaid_balance, "prepaid_balance", worth)
     if data.limits is not UNSET:
         values |= checked_limits(columns_of_limits(data.limits))
     if data.tax is not UNSET:

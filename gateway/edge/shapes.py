@@ -78,6 +78,14 @@ class NewKey(Struct, forbid_unknown_fields=True):
     scopes: dict[Text, list[Text]] | None = None
 
 
+class KeyChange(Struct, forbid_unknown_fields=True):
+    name: Text | UnsetType = UNSET
+    limits: Limits | UnsetType | None = UNSET
+    monthly_cap: Text | UnsetType | None = UNSET
+    expires_at: datetime | UnsetType | None = UNSET
+    scopes: dict[Text, list[Text]] | UnsetType | None = UNSET
+
+
 class Rotation(Struct, forbid_unknown_fields=True):
     overlap_s: int = 0
 
@@ -174,6 +182,7 @@ def to_wire_key(row: ApiKey, secret: str | None = None) -> dict[str, Any]:
         "limits": _limits(row),
         "monthly_cap": _money(row.monthly_cap),
         "scopes": row.scopes or None,
+        "rotated_from": row.rotated_from,
         "created_at": to_wire_instant(row.created_at),
         "expires_at": to_wire_instant(row.expires_at),
         "revoked_at": to_wire_instant(row.revoked_at),

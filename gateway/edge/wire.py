@@ -115,11 +115,15 @@ def from_wire_amount(text: str, field: str, highest: Decimal = _AMOUNT_MAX) -> D
     return amount
 
 
-def from_wire_cap(text: str | None, field: str, currency: str) -> Decimal | None:
-    """A cap; above 9,000,000 USD the counters could not hold it (design.md section 5.3)."""
+def from_wire_cap(text: str | None, field: str, usd_per_unit: Decimal | None) -> Decimal | None:
+    """A cap in a currency of which one unit is worth so many USD (None where no rate is known yet: such a cap lets nothing pass).
+
+    Above 9,000,000 USD the counters could not hold it (design.md section 5.3).
+    """
     if text is None:
         return None
-    cap = from_wire_amount(text, field, _AMOUNT_MAX if currency != "USD" else _NO_BOUND)
-    if currency == "USD" and cap > CAP_USD_MAX:
-        raise Unprocessable("cap_too_large", f"{field}: a cap can be at most {CAP_USD_MAX} USD; leave it out for none.")
+    cap = from_wire_amount(text, field, _AMOUNT_MAX if usd_per_unit is None else _NO_BOUND)
+    if usd_per_unit is not None and cap > CAP_USD_MAX / usd_per_unit:
+        highest = f"{CAP_USD_MAX} USD" if usd_per_unit == 1 else f"{CAP_USD_MAX} USD at this month's rate"
+        raise Unprocessable("cap_too_large", f"{field}: a cap can be at most {highest}; leave it out for none.")
     return cap

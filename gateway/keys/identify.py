@@ -1,9 +1,11 @@
 """Bearer → Caller, from a bounded cache whose entries live for at most `key_cache_s`.
 
 A newer reading is never replaced by an older one (traps.md 58): of two callers the one with the higher epoch stays; where the key is
-dead in one of them, which has no epoch, the reading that was begun later stays. While Postgres is away a caller once known goes on:
-admission compares its epoch on every call, so that a change still is seen.
-Errors: `InvalidApiKey`, `AccountSuspended`, `ServiceUnavailable`.
+unknown in one of them, which has no epoch, the reading that was begun later stays. While Postgres is away a caller once known goes on,
+marked as not confirmed: admission compares its epoch on every call, so that a change still is seen.
+A key that is not known here is looked up only while its caller's address has an allowance for guesses (guesses.py).
+Errors: `InvalidApiKey`, `AccountSuspended`, `KeyNotAllowed` (not from this address), `RateLimited` (too many unknown keys),
+`ServiceUnavailable`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from decimal import Decimal
 
 from billing.database import Sessions, StorageError
@@ -19,40 +22,71 @@ from billing.money import CAP_USD_MAX, nano_usd_up
 from billing.terms import Terms, load_terms
 from gateway.call import NO_CAP, Caller, RateLimit
 from gateway.clock import Clock
-from gateway.errors import AccountSuspended, InvalidApiKey, ServiceUnavailable
+from gateway.errors import AccountSuspended, InvalidApiKey, KeyNotAllowed, ServiceUnavailable
+from gateway.keys.address import Address, from_wire_network, is_within, site_of
+from gateway.keys.guesses import Guesses
 from gateway.keys.lifecycle import find_by_hash
 from gateway.keys.secret import hash_of
 from gateway.keys.tables import ApiKey
 
 ReadCaller = Callable[[str], Awaitable[Caller | None]]
-"""Secret's hash → caller, or None where there is no such living key."""
+"""Secret's hash → caller (a revoked one says so), or None where there is no such key."""
+
+Whence = Callable[[], Address | None]
+"""Where a request comes from; asked only when it matters."""
+
+
+def _nowhere() -> None:
+    return None
 
 
 class Identify:
     """The cache of callers of one process."""
 
-    def __init__(self, read: ReadCaller, clock: Clock, *, entries_max: int, fresh_s: float) -> None:
+    def __init__(self, read: ReadCaller, clock: Clock, *, entries_max: int, fresh_s: float, guesses: Guesses) -> None:
         self._read = read
         self._clock = clock
         self._entries_max = entries_max
         self._fresh_s = fresh_s
+        self._guesses = guesses
         self._known: OrderedDict[str, tuple[float, float, Caller | None]] = OrderedDict()  # fresh until, begun, caller
         self._reading: dict[str, asyncio.Task[Caller | None]] = {}
 
-    async def caller_of(self, secret: str, *, fresh: bool = False) -> Caller:
+    async def caller_of(self, secret: str, whence: Whence = _nowhere, *, fresh: bool = False) -> Caller:
         """The caller behind a secret; `fresh` asks the database whatever the cache says."""
         secret_hash = hash_of(secret)
         if secret_hash is None:
             raise InvalidApiKey
-        known = None if fresh else self._known.get(secret_hash)
-        if known is not None and time.monotonic() < known[0]:
-            caller = known[2]
-        else:
+        known = self._known.get(secret_hash)
+        if known is None or known[2] is None:
+            caller = await self._guess(secret_hash, site_of(whence()), fresh=fresh)
+        elif fresh or time.monotonic() >= known[0]:
             caller = await self._read_once(secret_hash, fresh=fresh)
-        if caller is None or (caller.expires_at is not None and caller.expires_at <= self._clock.now()):
+        else:
+            caller = known[2]
+        if caller is None or caller.revoked:
+            raise InvalidApiKey
+        if caller.expires_at is not None and caller.expires_at <= self._clock.now():
             raise InvalidApiKey
         if caller.suspended:
             raise AccountSuspended
+        if caller.networks is not None and not is_within(whence(), caller.networks):
+            raise KeyNotAllowed("This key may not be used from this address.")
+        return caller
+
+    async def _guess(self, secret_hash: str, site: str, *, fresh: bool) -> Caller | None:
+        """Look up a key that nobody has shown here yet, or that was unknown: it may be a guess until it is found."""
+        self._guesses.take(site)
+        known = self._known.get(secret_hash)
+        if known is not None and not fresh and time.monotonic() < known[0]:
+            return known[2]
+        try:
+            caller = await self._read_once(secret_hash, fresh=fresh)
+        except ServiceUnavailable:
+            self._guesses.give_back(site)
+            raise
+        if caller is not None:
+            self._guesses.give_back(site)
         return caller
 
     async def _read_once(self, secret_hash: str, *, fresh: bool) -> Caller | None:
@@ -78,8 +112,9 @@ class Identify:
             before = self._known.get(secret_hash)
             if fresh or before is None or before[2] is None:
                 raise
-            self._known[secret_hash] = (time.monotonic() + self._fresh_s, before[1], before[2])
-            return before[2]
+            known = replace(before[2], confirmed=False)
+            self._known[secret_hash] = (time.monotonic() + self._fresh_s, before[1], known)
+            return known
         before = self._known.get(secret_hash)
         if before is not None and _is_newer(before[2], before[1], caller, begun):
             return before[2]
@@ -103,13 +138,13 @@ def reader_of_callers(sessions: Sessions, clock: Clock) -> ReadCaller:
     async def read(secret_hash: str) -> Caller | None:
         try:
             async with sessions() as session:
-                key = await find_by_hash(session, secret_hash)
-                if key is None or key.revoked_at is not None:
+                found = await find_by_hash(session, secret_hash)
+                if found is None:
                     return None
-                terms = await load_terms(session, key.account_id, clock.now())
+                key, account = found
+                return from_row_caller(key, await load_terms(session, account, clock.now()))
         except (StorageError, OSError, TimeoutError) as error:
             raise ServiceUnavailable from error
-        return None if terms is None else from_row_caller(key, terms)
 
     return read
 
@@ -118,7 +153,7 @@ def from_row_caller(key: ApiKey, terms: Terms) -> Caller:
     """A key's row and its account's terms → the caller that the call path knows."""
     account = terms.account
     cap, key_cap = _countable(terms, account.monthly_cap), _countable(terms, key.monthly_cap)
-    models, endpoints = key.scopes.get("models"), key.scopes.get("endpoints")
+    models, endpoints, ranges = (key.scopes.get(name) for name in ("models", "endpoints", "ip_ranges"))
     limits = (
         RateLimit(
             f"a:{account.id}",
@@ -135,9 +170,11 @@ def from_row_caller(key: ApiKey, terms: Terms) -> Caller:
         zone=account.timezone,
         currency=account.currency,
         suspended=account.status != "active",
+        revoked=key.revoked_at is not None,
         expires_at=key.expires_at,
         models=None if models is None else frozenset(models),
         endpoints=None if endpoints is None else frozenset(endpoints),
+        networks=None if ranges is None else tuple(from_wire_network(text) for text in ranges),
         rate_limits=tuple(x for x in limits if x.requests_per_minute or x.tokens_per_minute or x.concurrency),
         monthly_cap_nano_usd=NO_CAP if cap is None else cap,
         key_cap_nano_usd=NO_CAP if key_cap is None else key_cap,

@@ -1,6 +1,6 @@
-"""A key's life: created, rotated with overlap, revoked. Each step raises the account's epoch and is in the audit log.
+"""A key's life: created, changed, rotated with overlap, expired, revoked. Each step raises the account's epoch and is in the audit log.
 
-Errors: `KeyNotFound`; `Conflict` (`key_revoked`) where a revoked key is to be rotated.
+Errors: `KeyNotFound`; `Conflict` (`key_revoked`) where a revoked key is to be changed or rotated.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from billing.accounts.store import audit, raise_epoch
+from billing.accounts.tables import Account
 from billing.ids import new_id
 from gateway.errors import Conflict
-from gateway.keys.secret import hash_of, new_secret, prefix_of
+from gateway.keys.secret import hash_of, new_secret, prefix_of, same_hash
 from gateway.keys.tables import ApiKey
 
 
@@ -50,15 +51,33 @@ async def rotate_key(
     session: AsyncSession, key_id: str, overlap_s: int, actor: str, now: datetime
 ) -> tuple[ApiKey, str, int]:
     """A successor with the same terms; the old key lives on for `overlap_s` seconds."""
-    old = await _locked(session, key_id)
-    if old.revoked_at is not None:
-        raise Conflict("key_revoked", f"The key {key_id} is revoked; create a new one instead.")
+    old = await _living(session, key_id)
     same = ("name", "requests_per_minute", "tokens_per_minute", "concurrency", "monthly_cap", "scopes", "expires_at")
     values = {name: getattr(old, name) for name in same} | {"rotated_from": old.id}
     end = now + timedelta(seconds=overlap_s)
     old.expires_at = end if old.expires_at is None else min(end, old.expires_at)
     audit(session, actor, "key.rotate", old.id, {"until": end.isoformat()}, now)
     return await create_key(session, old.account_id, values, actor, now)
+
+
+async def change_key(
+    session: AsyncSession, key_id: str, values: Mapping[str, Any], actor: str, now: datetime
+) -> tuple[ApiKey, int]:
+    """Change the terms given (its expiry too); returns (row, the account's new epoch)."""
+    key = await _living(session, key_id)
+    for name, value in values.items():
+        setattr(key, name, value)
+    epoch = await raise_epoch(session, key.account_id)
+    audit(session, actor, "key.change", key.id, {name: str(value) for name, value in values.items()}, now)
+    await session.flush()
+    return key, epoch
+
+
+async def get_key(session: AsyncSession, key_id: str) -> ApiKey:
+    key = await session.get(ApiKey, key_id)
+    if key is None:
+        raise KeyNotFound(key_id)
+    return key
 
 
 async def revoke_key(session: AsyncSession, key_id: str, actor: str, now: datetime) -> tuple[ApiKey, int]:
@@ -77,8 +96,23 @@ async def keys_of(session: AsyncSession, account_id: str) -> Sequence[ApiKey]:
     return (await session.execute(query)).scalars().all()
 
 
-async def find_by_hash(session: AsyncSession, secret_hash: str) -> ApiKey | None:
-    return (await session.execute(select(ApiKey).where(col(ApiKey.secret_hash) == secret_hash))).scalar_one_or_none()
+async def find_by_hash(session: AsyncSession, secret_hash: str) -> tuple[ApiKey, Account] | None:
+    """The key of a hash, living or dead, with its account as of the same instant: a key that was alive is never paired with an epoch
+    from after its end."""
+    query = (
+        select(ApiKey, Account)
+        .join(Account, col(Account.id) == col(ApiKey.account_id))
+        .where(col(ApiKey.secret_hash) == secret_hash)
+    )
+    row = (await session.execute(query)).one_or_none()
+    return (row[0], row[1]) if row is not None and same_hash(row[0].secret_hash, secret_hash) else None
+
+
+async def _living(session: AsyncSession, key_id: str) -> ApiKey:
+    key = await _locked(session, key_id)
+    if key.revoked_at is not None:
+        raise Conflict("key_revoked", f"The key {key_id} is revoked; create a new one instead.")
+    return key
 
 
 async def _locked(session: AsyncSession, key_id: str) -> ApiKey:

@@ -7,6 +7,7 @@ store them, and looking a key up by its hash tells an attacker's clock nothing a
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 
 PREFIX = "sk-solar-"
@@ -23,6 +24,11 @@ def hash_of(secret: str) -> str | None:
     if not secret.startswith(PREFIX) or len(secret) > _LENGTH_MAX:
         return None
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def same_hash(stored: str, computed: str) -> bool:
+    """Compared in constant time, whatever the index that found the row did."""
+    return hmac.compare_digest(stored, computed)
 
 
 def prefix_of(secret: str) -> str:

@@ -60,3 +60,4 @@ EMBEDDINGS = Endpoint("embeddings", "/embeddings", EMBEDDINGS_WIRE, Counts.PROMP
 DECIDE = Endpoint("systemone", "/systemone", DECIDE_WIRE)
 DOCUMENTS = Endpoint("document-digitization", "/document-digitization", PAGES_WIRE, Counts.PAGES, takes=Takes.FORM)
 EXTRACTION = Endpoint("information-extraction", "/information-extraction", PAGES_WIRE, Counts.PAGES)
+ENDPOINTS = (CHAT, RESPONSES, MESSAGES, EMBEDDINGS, DECIDE, DOCUMENTS, EXTRACTION)

@@ -28,7 +28,7 @@ from gateway.processes.server import Server
 
 log = structlog.get_logger("supervisor")
 _BACKLOG = 2048
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 120.0
 _JOBS_GRACE_S = 20.0
 _EXIT_MARGIN_S = 5.0
 _RESTART_PAUSE_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)

@@ -33,6 +33,7 @@ async def serve(settings: Settings, fd: int) -> None:
             lifespan="off",
             log_config=None,
             access_log=False,
+            proxy_headers=False,  # which proxies are believed is a setting of ours (trusted_proxies)
             server_header=False,
             timeout_keep_alive=75,
             timeout_graceful_shutdown=int(settings.shutdown_grace_s),

@@ -10,9 +10,13 @@ Owns: the way from a Python call to the gateway and back: deadlines, retries, st
 Never: decides a price, keeps a prompt, shows a key, or imports anything of the gateway.
 """
 
+from .answers.completions import ChatCompletion, ChatCompletionChunk
+from .answers.replies import Document, Embeddings, Parsed, RawAnswer, Reply, ResponseReply, ToolCall, Usage
+from .answers.views import Account, Invoice, InvoiceLine, Limits, Model, MonthToDate, Page, Share, UsageReport, UsageRow
 from .async_client import AsyncSolar
 from .client import Solar
-from .core.operations import ChatOptions
+from .core.observing import CallFacts, Observer
+from .core.operations import CallOptions, ChatOptions
 from .default import achat, chat, configure
 from .errors import (
     AuthenticationError,
@@ -22,6 +26,7 @@ from .errors import (
     IdempotencyConflictError,
     InvalidRequestError,
     MalformedAnswerError,
+    MeterBudgetError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -33,20 +38,25 @@ from .errors import (
     UpstreamError,
 )
 from .metering import Meter, Sums, meter
-from .replies import Embeddings, Reply, ToolCall, Usage
-from .streams import AsyncChatStream, ChatStream
-from .views import Account, Invoice, InvoiceLine, Limits, Model, MonthToDate, Page, Share, UsageReport, UsageRow
+from .namespaces import AsyncCompletionStream, CompletionStream
+from .network.streams import AsyncStream, Stream
 
 __all__ = [
     "Account",
-    "AsyncChatStream",
+    "AsyncCompletionStream",
     "AsyncSolar",
+    "AsyncStream",
     "AuthenticationError",
     "BudgetExceededError",
+    "CallFacts",
+    "CallOptions",
+    "ChatCompletion",
+    "ChatCompletionChunk",
     "ChatOptions",
-    "ChatStream",
+    "CompletionStream",
     "ConfigurationError",
     "DeadlineExceededError",
+    "Document",
     "Embeddings",
     "IdempotencyConflictError",
     "InvalidRequestError",
@@ -55,18 +65,24 @@ __all__ = [
     "Limits",
     "MalformedAnswerError",
     "Meter",
+    "MeterBudgetError",
     "Model",
     "MonthToDate",
     "NotFoundError",
+    "Observer",
     "Page",
+    "Parsed",
     "PermissionDeniedError",
     "RateLimitError",
+    "RawAnswer",
     "Reply",
     "RequestTooLargeError",
+    "ResponseReply",
     "ServerError",
     "Share",
     "Solar",
     "SolarError",
+    "Stream",
     "StreamInterruptedError",
     "Sums",
     "ToolCall",

@@ -8,14 +8,15 @@ Raises ConfigurationError at the first call where there is no key.
 import asyncio
 import os
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Literal, TypedDict, Unpack, overload
 
+from .answers.replies import Reply
 from .async_client import AsyncSolar
 from .client import Solar
+from .core.observing import Observer
 from .core.operations import ChatOptions
-from .replies import Reply
-from .streams import AsyncChatStream, ChatStream
+from .network.streams import AsyncStream, Stream
 
 
 class ClientOptions(TypedDict, total=False):
@@ -25,6 +26,7 @@ class ClientOptions(TypedDict, total=False):
     base_url: str | None
     timeout_s: float | None
     max_retries: int | None
+    observers: Sequence[Observer]
 
 
 class _Defaults:
@@ -86,10 +88,10 @@ def configure(**options: Unpack[ClientOptions]) -> None:
 @overload
 def chat(prompt: str | None = None, *, stream: Literal[False] = False, **options: Unpack[ChatOptions]) -> Reply: ...
 @overload
-def chat(prompt: str | None = None, *, stream: Literal[True], **options: Unpack[ChatOptions]) -> ChatStream: ...
+def chat(prompt: str | None = None, *, stream: Literal[True], **options: Unpack[ChatOptions]) -> Stream[Reply]: ...
 @overload
-def chat(prompt: str | None = None, *, stream: bool, **options: Unpack[ChatOptions]) -> Reply | ChatStream: ...
-def chat(prompt: str | None = None, *, stream: bool = False, **options: Unpack[ChatOptions]) -> Reply | ChatStream:
+def chat(prompt: str | None = None, *, stream: bool, **options: Unpack[ChatOptions]) -> Reply | Stream[Reply]: ...
+def chat(prompt: str | None = None, *, stream: bool = False, **options: Unpack[ChatOptions]) -> Reply | Stream[Reply]:
     """Asks Solar: `print(solar_sdk.chat("안녕?"))`. With `stream=True`: pieces of text. Options: see `ChatOptions`."""
     return _defaults.sync_client().chat(prompt, stream=stream, **options)
 
@@ -101,13 +103,13 @@ async def achat(
 @overload
 async def achat(
     prompt: str | None = None, *, stream: Literal[True], **options: Unpack[ChatOptions]
-) -> AsyncChatStream: ...
+) -> AsyncStream[Reply]: ...
 @overload
 async def achat(
     prompt: str | None = None, *, stream: bool, **options: Unpack[ChatOptions]
-) -> Reply | AsyncChatStream: ...
+) -> Reply | AsyncStream[Reply]: ...
 async def achat(
     prompt: str | None = None, *, stream: bool = False, **options: Unpack[ChatOptions]
-) -> Reply | AsyncChatStream:
+) -> Reply | AsyncStream[Reply]:
     """Asks Solar from asyncio. Streams are awaited first: `async for piece in await achat("...", stream=True)`."""
     return await (await _defaults.async_client()).chat(prompt, stream=stream, **options)

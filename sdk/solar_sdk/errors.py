@@ -9,6 +9,7 @@
     │   ├── RequestTooLargeError      413
     │   └── IdempotencyConflictError  409, 422 idempotency_mismatch: this Idempotency-Key was used before
     ├── BudgetExceededError           402  a cap is reached or the prepaid balance is empty; also in mid-stream
+    │   └── MeterBudgetError          a `meter(budget=...)` of your own does not cover another call (nothing was sent)
     ├── RateLimitError                429  `retry_after_s` says when
     ├── ServerError                   408, 5xx: the service failed
     │   └── UpstreamError             502, 503, 504: Solar behind the gateway failed
@@ -80,6 +81,10 @@ class IdempotencyConflictError(InvalidRequestError):
 
 class BudgetExceededError(SolarError):
     """A cap is reached or the prepaid balance is empty."""
+
+
+class MeterBudgetError(BudgetExceededError):
+    """A local budget does not cover another call; nothing was sent."""
 
 
 class RateLimitError(SolarError):

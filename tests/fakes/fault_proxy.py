@@ -21,6 +21,7 @@ _REMEMBERED_BYTES = 8192
 _STOP_S = 10
 _NO_LINGER = struct.pack("ii", 1, 0)
 Kind = Literal["cut", "reset", "stall"]
+Way = Literal["up", "down"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Fault:
     """What happens to one connection, once."""
 
     kind: Kind
-    way: Literal["up", "down"]
+    way: Way
     after_bytes: int
     stall_s: float = 0.0
 

@@ -295,6 +295,7 @@ SHORT = {
     "GATEWAY_IDEMPOTENCY_REPLAY_S": "0.5",
     "GATEWAY_IDEMPOTENCY_LEASE_S": "1",
     "GATEWAY_IDEMPOTENCY_ANSWER_MAX_BYTES": "4000",
+    "GATEWAY_HANG_UP": "finish",
 }
 
 
@@ -340,6 +341,19 @@ def test_a_dead_workers_key_is_free_unless_upstream_had_begun_to_answer(forgetfu
         again = until_told(caller, {**whole}, "free")
         assert again.status_code == 200
         assert "x-solar-replayed" not in again.headers
+
+
+def test_with_hang_up_finish_a_stream_without_a_key_is_read_to_its_end_and_billed_by_upstreams_usage(
+    forgetful: Gateway,
+) -> None:
+    label = new_label()
+    with forgetful.caller(forgetful.new_key()) as caller:
+        with caller.stream("POST", "/chat/completions", json=chat(f"id={label} {SLOW_STREAM}", stream=True)) as answer:
+            next(answer.iter_bytes())
+        (record,) = wait_until(lambda: served(forgetful, label), 30, "upstream has served it all")
+        total = wait_until(lambda: (found := total_of(caller))["calls"] and found, 10, "the call is in the ledger")
+    assert (record["outcome"], record["completion_tokens"]) == ("served", 60)
+    assert (total["calls"], total["output_tokens"], total["estimated_calls"]) == (1, 60, 0)
 
 
 def _is_gone(answer: httpx.Response, call_id: str) -> bool:

@@ -15,10 +15,16 @@ from billing.prices import ModelPrice, Price
 from billing.terms import Counters, GrantLeft
 from gateway.call import NO_CAP, Call, Caller, RateLimit
 from gateway.clock import from_ns
+from gateway.keys.guesses import Guesses
 
 PRICES = ModelPrice(Decimal("0.30"), Decimal("0.06"), Decimal("1.20"))
 INPUT_NANO, CACHED_NANO, OUTPUT_NANO = 300, 60, 1200
 FREE = ModelPrice()
+
+
+def no_bound() -> Guesses:
+    """An allowance for guesses that no test uses up by chance."""
+    return Guesses(burst=10_000, per_minute=60, addresses_max=10)
 
 
 def new_account_id() -> str:

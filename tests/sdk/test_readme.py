@@ -15,7 +15,14 @@ CHAT = whole(completion(), headers=PRICE_HEADERS)
 EMBEDDINGS = whole({"data": [{"index": at, "embedding": [1.0]} for at in (0, 1)], "model": "m"})
 USAGE = whole({"data": [ROW], "total": TOTAL, "currency": "USD", "complete": True})
 VIEWS = (USAGE, whole(ACCOUNT), whole(page(INVOICE)), whole(page(SHARE)))
-ANSWERS = (CHAT, CHAT, stream(TALE), CHAT, stream(TALE), CHAT, EMBEDDINGS, whole(page({"id": "solar-pro4"})), *VIEWS)
+BOOK = whole(completion('{"title":"소년이 온다","year":2014}'))
+RESPONSE = whole({"model": "m", "output": [{"type": "message", "content": [{"type": "output_text", "text": "응답"}]}]})
+DOCUMENT = whole({"content": {"html": "<p>계약</p>"}, "usage": {"pages": 1}})
+MODELS = whole(page({"id": "solar-pro4"}))
+ANSWERS = (
+    *(CHAT, CHAT, stream(TALE), CHAT, stream(TALE), BOOK, CHAT, stream(TALE), RESPONSE),
+    *(CHAT, EMBEDDINGS, MODELS, *VIEWS, DOCUMENT, MODELS),
+)
 
 
 def test_every_example_of_the_readme_runs(
@@ -23,10 +30,10 @@ def test_every_example_of_the_readme_runs(
 ) -> None:
     monkeypatch.setenv("SOLAR_API_KEY", KEY)
     monkeypatch.setenv("SOLAR_BASE_URL", server.base_url)
-    server.play(*ANSWERS, CHAT, CHAT, error(402, "budget_exceeded"))
+    server.play(*ANSWERS, CHAT, CHAT, CHAT, error(402, "budget_exceeded"))
     text = README.read_text(encoding="utf-8").replace("https://gateway.example", server.base_url)
     examples = re.findall(r"```python\n(.*?)```", text.replace("sk-solar-...", KEY), re.DOTALL)
-    assert len(examples) == 7
+    assert len(examples) == 10
     names: dict[str, object] = {}
     with ThreadPoolExecutor(1) as thread:  # the async example starts an event loop; pytest's own runs in this thread
         for example in examples:
@@ -34,7 +41,10 @@ def test_every_example_of_the_readme_runs(
     printed = capsys.readouterr().out
     assert "12 0.00012345 USD" in printed
     assert "안녕하세요0.00012345" in printed
+    assert "소년이 온다 2014" in printed
+    assert "응답" in printed
     assert "2026-000001 0.26 USD" in printed
+    assert "0.49987655" in printed
     assert "2 40 24 0.00024690 0.00012345" in printed
     assert "the month's budget is used up" in printed
-    assert len(server.requests) == len(ANSWERS) + 3
+    assert len(server.requests) == len(ANSWERS) + 4

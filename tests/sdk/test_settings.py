@@ -14,7 +14,7 @@ import pytest
 import solar_sdk
 from solar_sdk import AsyncSolar, Solar
 from solar_sdk.core.settings import ApiKey
-from solar_sdk.transport import environment_proxy
+from solar_sdk.network.transport import environment_proxy
 
 from .answers import TALE, completion
 from .conftest import KEY
@@ -33,13 +33,16 @@ solar_sdk.chat("parent again")
 
 
 def test_the_public_names_are_exactly_these() -> None:
-    assert sorted(solar_sdk.__all__) == [
-        "Account", "AsyncChatStream", "AsyncSolar", "AuthenticationError", "BudgetExceededError", "ChatOptions",
-        "ChatStream", "ConfigurationError", "DeadlineExceededError", "Embeddings", "IdempotencyConflictError",
-        "InvalidRequestError", "Invoice", "InvoiceLine", "Limits", "MalformedAnswerError", "Meter", "Model",
-        "MonthToDate", "NotFoundError", "Page", "PermissionDeniedError", "RateLimitError", "Reply", "RequestTooLargeError",
-        "ServerError", "Share", "Solar", "SolarError", "StreamInterruptedError", "Sums", "ToolCall", "TransportError",
-        "UpstreamError", "Usage", "UsageReport", "UsageRow", "achat", "chat", "configure", "meter",
+    assert solar_sdk.__all__ == [
+        "Account", "AsyncCompletionStream", "AsyncSolar", "AsyncStream", "AuthenticationError",
+        "BudgetExceededError", "CallFacts", "CallOptions", "ChatCompletion", "ChatCompletionChunk", "ChatOptions",
+        "CompletionStream", "ConfigurationError", "DeadlineExceededError", "Document", "Embeddings",
+        "IdempotencyConflictError", "InvalidRequestError", "Invoice", "InvoiceLine", "Limits",
+        "MalformedAnswerError", "Meter", "MeterBudgetError", "Model", "MonthToDate", "NotFoundError", "Observer",
+        "Page", "Parsed", "PermissionDeniedError", "RateLimitError", "RawAnswer", "Reply", "RequestTooLargeError",
+        "ResponseReply", "ServerError", "Share", "Solar", "SolarError", "Stream", "StreamInterruptedError", "Sums",
+        "ToolCall", "TransportError", "UpstreamError", "Usage", "UsageReport", "UsageRow", "achat", "chat",
+        "configure", "meter",
     ]  # fmt: skip
     assert all(hasattr(solar_sdk, name) for name in solar_sdk.__all__)
 
@@ -170,7 +173,7 @@ def test_each_event_loop_has_its_own_async_client_which_ends_with_it(server: Tru
     with ThreadPoolExecutor(1) as thread:  # pytest's own loop runs in this one
         clients = [thread.submit(asyncio.run, twice()).result(10) for _ in range(2)]
     assert [request.connection for request in server.requests] == [1, 1, 2, 2]
-    assert all(client._http.is_closed for client in clients)
+    assert all(client._sending._http.is_closed for client in clients)
     assert solar_sdk.default._defaults._by_loop == {}
 
 

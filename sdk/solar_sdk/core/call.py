@@ -11,19 +11,20 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import httpx
 
+from ..answers.replies import RawAnswer
 from ..errors import ConfigurationError, MalformedAnswerError, SolarError, StreamInterruptedError, TransportError
 from ..metering import Tally
-from ..replies import Embeddings, Reply
 from . import faults
 from .deadline import Deadline
-from .fold import ChatFold
-from .operations import Operation
+from .fold import Fold
+from .observing import Observers, facts_of
+from .operations import Operation, unread
 from .retry import RetryOptions, retry_options
-from .settings import Settings, checked_timeout_s
+from .settings import Settings, checked_retries, checked_timeout_s
 
 CONNECT_S_MAX = 10.0
 ANSWER_BYTES_MAX = 256 * 1024 * 1024
@@ -42,14 +43,22 @@ class Call(Generic[_T]):
         self._headers = self._build_headers()
         self._tally = Tally(operation.model) if operation.model else None
         self._counted = False
-        timeout_s = operation.timeout_s
+        self._watched = Observers(settings.observers, operation.path, operation.model, operation.stream)
+        timeout_s = operation.options.get("timeout_s")
         self.deadline = Deadline(settings.timeout_s if timeout_s is None else checked_timeout_s(timeout_s))
 
     def __repr__(self) -> str:
         return f"Call({self._operation.method} {self._operation.path})"
 
     def retry_options(self) -> RetryOptions:
-        return retry_options(self._settings.retries_max, self.deadline)
+        given = self._operation.options.get("max_retries")
+        return retry_options(self._settings.retries_max if given is None else checked_retries(given), self.deadline)
+
+    def over(self, error: BaseException | None = None) -> None:
+        """The call has ended for good, well or not. Safe to repeat: the first time counts."""
+        if self._tally is not None and error is not None and not self._counted:
+            self._tally.never_answered()
+        self._watched.ended(error)
 
     def request_arguments(self) -> dict[str, Any]:
         """Arguments of `httpx.Client.build_request` for the next attempt; no wait is longer than what is left."""
@@ -67,6 +76,9 @@ class Call(Generic[_T]):
     def answer(self, response: httpx.Response, body: bytes) -> _T:
         """Reads a whole 2xx answer."""
         self._count_answered()
+        if self._operation.read is unread:
+            answer = RawAnswer(response.status_code, dict(response.headers), body, response.headers.get("x-request-id"))
+            return cast("_T", answer)
         try:
             decoded = json.loads(body)
             if not isinstance(decoded, dict):
@@ -81,11 +93,11 @@ class Call(Generic[_T]):
         self._count_told(result)
         return result
 
-    def begin_stream(self, response: httpx.Response) -> ChatFold:
+    def begin_stream(self, response: httpx.Response) -> Fold:
         self._count_answered()
-        return ChatFold(response.headers.get("x-request-id"))
+        return self._operation.fold(response.headers.get("x-request-id"))
 
-    def end_stream(self, fold: ChatFold, response: httpx.Response) -> _T:
+    def end_stream(self, fold: Fold, response: httpx.Response) -> _T:
         """The final reply of a stream that came to its end; its price stands in the usage event."""
         try:
             result = self._operation.read(fold.completion(), response.headers)
@@ -161,11 +173,14 @@ class Call(Generic[_T]):
             self._tally.answered()
 
     def _count_told(self, result: object) -> None:
-        if self._tally is not None and isinstance(result, Reply | Embeddings):
-            self._tally.told(result.usage, result.cost, result.currency)
+        facts = facts_of(result)
+        self._watched.answered(facts)
+        if self._tally is not None and facts is not None:
+            self._tally.told(facts.usage, facts.cost, facts.currency)
 
     def _build_headers(self) -> Mapping[str, str]:
         headers = {
+            **{name.lower(): value for name, value in self._operation.options.get("headers", {}).items()},
             "authorization": self._settings.api_key.bearer(),
             "user-agent": USER_AGENT,
             "accept": "text/event-stream" if self._operation.stream else "application/json",
@@ -173,9 +188,9 @@ class Call(Generic[_T]):
         if self._operation.stream:
             headers["accept-encoding"] = "identity"  # a compressing hop would hold pieces back
         if self._operation.body is not None:
-            headers["content-type"] = "application/json"
+            headers["content-type"] = self._operation.content_type
         if self._operation.method == "POST":
-            headers["idempotency-key"] = _checked_key(self._operation.idempotency_key)
+            headers["idempotency-key"] = _checked_key(self._operation.options.get("idempotency_key"))
         return headers
 
 

@@ -1,12 +1,13 @@
-"""Folds a chat stream: bytes in, pieces of text out, and at the end the whole completion.
+"""Folds a stream: bytes in, events and pieces of text out, and at the end the whole answer.
 
-Follows what Solar streams (upstage-api.md section 3, 2026-11-23): usage may stand on any event or on none; a later empty
-tool name never overwrites one that was told; an event may carry a top-level `error`; `[DONE]` is the end, and a stream
-without it was cut. Pieces that came before an error are handed out before it is raised.
-Raises StreamInterruptedError, and BudgetExceededError where a cap ended the stream.
+Follows what Solar streams (upstage-api.md sections 3 and 4, 2026-11-23): usage may stand on any event or on none; a later empty tool name
+never overwrites one that was told; an event may carry a top-level `error`. A chat ends with `[DONE]`, a response with
+`response.completed`, `.incomplete` or `.failed`; a stream without its end was cut. What came before an error is handed out before it is
+raised. Raises StreamInterruptedError, and BudgetExceededError where a cap ended the stream.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Any
 
@@ -18,23 +19,23 @@ from .wire import Json
 
 DONE = "[DONE]"
 _ENVELOPE = ("id", "created", "model", "system_fingerprint")
+_RESPONSE_ENDS = ("response.completed", "response.incomplete", "response.failed")
 
 
-class ChatFold:
+class Fold(ABC):
+    """What both kinds of streams do; the kinds differ in what an event means."""
+
     def __init__(self, call_id: str | None) -> None:
         self._call_id = call_id
         self._decoder = EventDecoder()
-        self._pieces: deque[str] = deque()
+        self._taken: deque[tuple[Json, str]] = deque()
         self._error: SolarError | None = None
-        self._envelope: Json = {"object": "chat.completion"}
-        self._choices: dict[int, Json] = {}
-        self._usage: Json | None = None
         self.done = False
 
-    def take(self) -> str | None:
-        """The next piece of text; None where more bytes are needed or, if `done`, where the stream is over."""
-        if self._pieces:
-            return self._pieces.popleft()
+    def take(self) -> tuple[Json, str] | None:
+        """The next event and its piece of text ("" for none); None where more bytes are needed or, if `done`, where it is over."""
+        if self._taken:
+            return self._taken.popleft()
         if self._error is not None:
             raise self._error
         return None
@@ -47,17 +48,66 @@ class ChatFold:
         try:
             for event in self._decoder.feed(chunk):
                 if not self.done and self._error is None:
-                    self._take_event(event)
+                    self._read(event)
         except EventTooLargeError as error:
             self.break_off(f"The stream cannot be read: {error}.", "malformed_event")
 
     def break_off(self, message: str, code: str) -> None:
-        """Ends the stream with an error, after the pieces that are still to be handed out."""
+        """Ends the stream with an error, after what is still to be handed out."""
         if not self.done and self._error is None:
             self._error = StreamInterruptedError(message, code=code, call_id=self._call_id)
 
+    @abstractmethod
     def completion(self) -> Json:
-        """The stream as the one completion it would have been."""
+        """The stream as the one answer it would have been."""
+
+    @abstractmethod
+    def _take_event(self, event: Json) -> str:
+        """Note what an event says; its piece of text, or ""."""
+
+    def _read(self, event: Event) -> None:
+        if event.data.strip() == DONE:
+            self.done = True
+            return
+        try:
+            decoded = wire.as_object(json.loads(event.data), "event")
+            failed = decoded.get("error") if decoded.get("type") != "response.failed" else None
+            if failed is not None or decoded.get("type") == "error":
+                self._error = from_wire_stream_error(failed or decoded, self._call_id)
+                return
+            self._taken.append((decoded, self._take_event(decoded)))
+        except (ValueError, SolarError):
+            self.break_off("The stream holds an event that cannot be read.", "malformed_event")
+
+
+class ResponseFold(Fold):
+    """A stream of `/v1/responses`: its last event holds the whole response."""
+
+    def __init__(self, call_id: str | None) -> None:
+        super().__init__(call_id)
+        self._response: Json = {}
+
+    def completion(self) -> Json:
+        return self._response
+
+    def _take_event(self, event: Json) -> str:
+        kind = wire.optional_text(event, "type") or ""
+        if kind in _RESPONSE_ENDS:
+            self._response = wire.optional_object(event, "response") or {}
+            self.done = True
+        return (wire.optional_text(event, "delta") or "") if kind == "response.output_text.delta" else ""
+
+
+class ChatFold(Fold):
+    """A stream of `/v1/chat/completions`: deltas that add up."""
+
+    def __init__(self, call_id: str | None) -> None:
+        super().__init__(call_id)
+        self._envelope: Json = {"object": "chat.completion"}
+        self._choices: dict[int, Json] = {}
+        self._usage: Json | None = None
+
+    def completion(self) -> Json:
         choices = [self._choices[index] for index in sorted(self._choices)]
         return {
             **self._envelope,
@@ -65,26 +115,13 @@ class ChatFold:
             **({} if self._usage is None else {"usage": self._usage}),
         }
 
-    def _take_event(self, event: Event) -> None:
-        if event.data.strip() == DONE:
-            self.done = True
-            return
-        try:
-            chunk = wire.as_object(json.loads(event.data), "event")
-            if chunk.get("error") is not None:
-                self._error = from_wire_stream_error(chunk["error"], self._call_id)
-                return
-            self._take_chunk(chunk)
-        except (ValueError, SolarError):
-            self.break_off("The stream holds an event that cannot be read.", "malformed_event")
+    def _take_event(self, event: Json) -> str:
+        self._envelope.update({name: event[name] for name in _ENVELOPE if event.get(name) is not None})
+        self._usage = wire.optional_object(event, "usage") or self._usage
+        choices = wire.objects(event, "choices") if event.get("choices") else ()
+        return "".join([self._take_choice(choice) for choice in choices])
 
-    def _take_chunk(self, chunk: Json) -> None:
-        self._envelope.update({name: chunk[name] for name in _ENVELOPE if chunk.get(name) is not None})
-        self._usage = wire.optional_object(chunk, "usage") or self._usage
-        for choice in wire.objects(chunk, "choices") if chunk.get("choices") else ():
-            self._take_choice(choice)
-
-    def _take_choice(self, delta_choice: Json) -> None:
+    def _take_choice(self, delta_choice: Json) -> str:
         index = wire.count(delta_choice, "index")
         delta = wire.optional_object(delta_choice, "delta") or {}
         choice = self._choices.setdefault(
@@ -95,10 +132,9 @@ class ChatFold:
         for name in ("content", "reasoning"):
             if piece := wire.optional_text(delta, name):
                 message.setdefault(name, []).append(piece)
-                if name == "content" and index == 0:
-                    self._pieces.append(piece)
         for position, call in enumerate(wire.objects(delta, "tool_calls") if delta.get("tool_calls") else ()):
             _grow_tool_call(message.setdefault("tool_calls", {}), position, call)
+        return (wire.optional_text(delta, "content") or "") if index == 0 else ""
 
 
 def _grow_tool_call(calls: dict[int, Json], position: int, delta: Json) -> None:

@@ -5,13 +5,14 @@ The key lives in `ApiKey`, which no repr, format or pickle shows.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 import httpx
 
 from ..errors import ConfigurationError
+from .observing import Observer
 
 DEFAULT_BASE_URL = "http://127.0.0.1:8080/v1"
 DEFAULT_TIMEOUT_S = 600.0
@@ -55,6 +56,7 @@ class Settings:
     base_url: str
     timeout_s: float
     retries_max: int
+    observers: tuple[Observer, ...] = ()
 
     @classmethod
     def resolve(
@@ -65,6 +67,7 @@ class Settings:
         base_url: str | None = None,
         timeout_s: float | None = None,
         max_retries: int | None = None,
+        observers: Sequence[Observer] = (),
     ) -> "Settings":
         secret = api_key if api_key is not None else environ.get("SOLAR_API_KEY", "")
         if not secret.strip():
@@ -73,15 +76,19 @@ class Settings:
                 "AsyncSolar() or solar_sdk.configure(). Your operator issues keys (they begin with sk-solar-).",
                 code="missing_api_key",
             )
-        retries_max = DEFAULT_RETRIES_MAX if max_retries is None else max_retries
-        if not 0 <= retries_max <= RETRIES_MAX:
-            raise ConfigurationError(f"max_retries must be from 0 to {RETRIES_MAX}, not {retries_max}.")
         return cls(
             api_key=ApiKey(secret),
             base_url=normal_base_url(base_url or environ.get("SOLAR_BASE_URL", "").strip() or DEFAULT_BASE_URL),
             timeout_s=checked_timeout_s(DEFAULT_TIMEOUT_S if timeout_s is None else timeout_s),
-            retries_max=retries_max,
+            retries_max=checked_retries(DEFAULT_RETRIES_MAX if max_retries is None else max_retries),
+            observers=tuple(observers),
         )
+
+
+def checked_retries(retries: int) -> int:
+    if not 0 <= retries <= RETRIES_MAX:
+        raise ConfigurationError(f"max_retries must be from 0 to {RETRIES_MAX}, not {retries}.")
+    return retries
 
 
 def checked_timeout_s(timeout_s: float) -> float:

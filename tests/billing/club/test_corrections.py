@@ -53,11 +53,10 @@ async def test_a_withdrawal_ends_the_unspent_part_of_its_grant_and_the_tier(sess
     assert numbers(ended) == (150_000_000, 1_000, 0, 149_999_000, 0)
     assert numbers((await books(sessions, partner, MID_OCTOBER))[0]) == (150_000_000, 1_000, 0, 0, 149_999_000)
     async with sessions() as session:
-        terms = await load_terms(session, partner, LATER)
         after = await accounts.get(session, partner)
+        terms = await load_terms(session, after, LATER)
     async with sessions() as session:
         counters = await load_counters(session, partner)
-    assert terms is not None
     assert counters is not None
     assert [(at, tier.name) for at, tier in terms.tiers] == [(MID_OCTOBER, "100M"), (LATER, "none")]
     assert after.epoch == before.epoch + 1

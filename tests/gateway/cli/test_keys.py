@@ -41,6 +41,17 @@ def test_a_key_has_the_scopes_and_limits_that_were_named(office: Office) -> None
     assert key["expires_at"] == "2099-12-31T00:00:00Z"
 
 
+def test_a_key_is_bound_to_addresses_and_ends_when_it_is_told_to(office: Office) -> None:
+    account = office.json("accounts", "create", "Bounds")["id"]
+    key = office.json("keys", "create", account, "here", "--ip-range", "127.0.0.0/8", "--ip-range", "2001:db8::/32")
+    assert key["scopes"] == {"ip_ranges": ["127.0.0.0/8", "2001:db8::/32"]}
+    with office.gateway.caller(key["secret"]) as caller:
+        assert caller.get("/account").status_code == 200
+        changed = office.json("keys", "change", key["id"], "--expires-at", "2026-01-01T00:00:00Z", "--monthly-cap", "5")
+        assert (changed["expires_at"], changed["monthly_cap"]) == ("2026-01-01T00:00:00Z", "5.00")
+        assert caller.post("/chat/completions", json=QUESTION).json()["error"]["code"] == "invalid_api_key"
+
+
 def test_a_revoked_key_no_longer_opens_the_gateway_and_an_overlapping_one_still_does(office: Office) -> None:
     account = office.json("accounts", "create", "Turnover")["id"]
     old = office.json("keys", "create", account, "old")

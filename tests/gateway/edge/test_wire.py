@@ -121,11 +121,11 @@ def test_a_day_is_a_day_of_the_calendar(text: str) -> None:
 
 
 def test_a_cap_above_what_redis_can_count_is_422() -> None:
-    assert from_wire_cap("9000000", "monthly_cap", "USD") == 9_000_000
-    assert from_wire_cap(None, "monthly_cap", "USD") is None
+    assert from_wire_cap("9000000", "monthly_cap", Decimal(1)) == 9_000_000
+    assert from_wire_cap(None, "monthly_cap", Decimal(1)) is None
     for text in ("9000000.000000000001", "9000001", "1E+30"):
         with pytest.raises(Unprocessable) as error:
-            from_wire_cap(text, "monthly_cap", "USD")
+            from_wire_cap(text, "monthly_cap", Decimal(1))
         assert (error.value.status, error.value.code) == (422, "cap_too_large")
 
 
@@ -134,3 +134,13 @@ def test_an_instant_is_rfc_3339_in_utc() -> None:
     assert to_wire_instant(datetime(2026, 11, 1, 0, 0, tzinfo=seoul)) == "2026-10-31T15:00:00Z"
     assert to_wire_instant(datetime(2026, 1, 2, 3, 4, 5, 600_000, tzinfo=UTC)) == "2026-01-02T03:04:05.600000Z"
     assert to_wire_instant(None) is None
+
+
+def test_a_cap_in_won_is_measured_by_its_worth_in_dollars_and_taken_as_it_is_where_no_rate_is_known() -> None:
+    worth = 1 / Decimal(1350)
+    assert from_wire_cap("12000000000", "monthly_cap", worth) == 12_000_000_000
+    for text in ("12150000001", "1" + "0" * 40):
+        with pytest.raises(Unprocessable) as error:
+            from_wire_cap(text, "monthly_cap", worth)
+        assert (error.value.status, error.value.code) == (422, "cap_too_large")
+    assert from_wire_cap("12150000001", "monthly_cap", None) == 12_150_000_001

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from ipaddress import ip_network
 
 import pytest
 
 from gateway.call import Caller
 from gateway.clock import Clock
-from gateway.errors import AccountSuspended, InvalidApiKey, ServiceUnavailable
+from gateway.errors import AccountSuspended, InvalidApiKey, KeyNotAllowed, RateLimited, ServiceUnavailable
+from gateway.keys.address import from_wire_address
+from gateway.keys.guesses import Guesses
 from gateway.keys.identify import Identify
 from gateway.keys.secret import hash_of, new_secret
-from tests.gateway.values import a_caller
+from tests.gateway.values import a_caller, no_bound
 
 CALLER = a_caller("acc_00000001", epoch=5)
 
@@ -42,8 +46,10 @@ class Database:
         return self.gates[-1]
 
 
-def cache(database: Database, *, entries_max: int = 100, fresh_s: float = 60.0) -> Identify:
-    return Identify(database.read, Clock(), entries_max=entries_max, fresh_s=fresh_s)
+def cache(
+    database: Database, *, entries_max: int = 100, fresh_s: float = 60.0, guesses: Guesses | None = None
+) -> Identify:
+    return Identify(database.read, Clock(), entries_max=entries_max, fresh_s=fresh_s, guesses=guesses or no_bound())
 
 
 async def started(identify: Identify, secret: str, *, fresh: bool = False) -> asyncio.Task[Caller]:
@@ -182,7 +188,7 @@ async def test_while_postgres_is_away_a_known_caller_goes_on_and_an_unknown_one_
     identify = cache(database, fresh_s=0)
     await identify.caller_of(secret)
     database.away = True
-    assert await identify.caller_of(secret) == CALLER
+    assert await identify.caller_of(secret) == replace(CALLER, confirmed=False)
     with pytest.raises(ServiceUnavailable):
         await identify.caller_of(new_secret())
     # Admission said that the caller is old: what is known is not good enough.
@@ -202,3 +208,47 @@ async def test_a_secret_itself_is_nowhere_in_the_cache() -> None:
     await identify.caller_of(secret)
     assert secret not in repr(identify._known)
     assert hash_of(secret) in identify._known
+
+
+async def test_an_address_that_shows_unknown_keys_is_slowed_while_the_key_in_use_there_goes_on() -> None:
+    database, secret = Database(), new_secret()
+    identify = cache(database, fresh_s=0, guesses=Guesses(burst=3, per_minute=1, addresses_max=10))
+    await identify.caller_of(secret)
+    database.says = None
+    for _ in range(3):
+        with pytest.raises(InvalidApiKey):
+            await identify.caller_of(new_secret())
+    reads = database.reads
+    for _ in range(20):
+        with pytest.raises(RateLimited):
+            await identify.caller_of(new_secret())
+    assert database.reads == reads
+    database.says = CALLER
+    assert await identify.caller_of(secret) == CALLER
+
+
+async def test_a_thousand_guesses_at_once_are_no_more_look_ups_than_the_allowance() -> None:
+    database = Database(says=None)
+    identify = cache(database, guesses=Guesses(burst=7, per_minute=1, addresses_max=10))
+    errors = await asyncio.gather(*[identify.caller_of(new_secret()) for _ in range(1000)], return_exceptions=True)
+    assert database.reads == 7
+    assert [sum(isinstance(e, kind) for e in errors) for kind in (InvalidApiKey, RateLimited)] == [7, 993]
+
+
+async def test_a_revoked_or_expired_key_is_no_guess_and_stays_a_401() -> None:
+    for says in (replace(CALLER, revoked=True), replace(CALLER, expires_at=datetime.now(UTC))):
+        identify = cache(Database(says=says), fresh_s=0, guesses=Guesses(burst=2, per_minute=1, addresses_max=10))
+        secret = new_secret()
+        for _ in range(20):
+            with pytest.raises(InvalidApiKey):
+                await identify.caller_of(secret)
+
+
+async def test_a_key_with_ranges_is_refused_from_everywhere_else_and_from_nowhere() -> None:
+    says = replace(CALLER, networks=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")))
+    identify, secret = cache(Database(says=says)), new_secret()
+    for text in ("192.0.2.9", "2001:db8::9"):
+        assert await identify.caller_of(secret, partial(from_wire_address, text)) == says
+    for text in ("192.0.3.1", "2001:db9::1", ""):
+        with pytest.raises(KeyNotAllowed):
+            await identify.caller_of(secret, partial(from_wire_address, text))

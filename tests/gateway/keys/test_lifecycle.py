@@ -21,6 +21,7 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.lifecycle import KeyNotFound, create_key, keys_of, revoke_key, rotate_key
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.keys.secret import hash_of, prefix_of
+from tests.gateway.values import no_bound
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -38,9 +39,8 @@ async def new_key(sessions: Sessions, account_id: str, **fields: Any) -> tuple[s
 
 
 async def caller_of(sessions: Sessions, secret: str, at: datetime = NOW) -> Caller:
-    identify = Identify(
-        reader_of_callers(sessions, Clock.starting_at(at)), Clock.starting_at(at), entries_max=9, fresh_s=1
-    )
+    clock = Clock.starting_at(at)
+    identify = Identify(reader_of_callers(sessions, clock), clock, entries_max=9, fresh_s=1, guesses=no_bound())
     return await identify.caller_of(secret)
 
 

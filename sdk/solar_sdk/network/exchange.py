@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from .core.call import DRAIN_S_MAX, Call
-from .core.deadline import Deadline
+from ..core.call import DRAIN_S_MAX, Call
+from ..core.deadline import Deadline
 from .transport import bounded_by
 
 

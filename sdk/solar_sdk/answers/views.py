@@ -10,8 +10,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from .core import wire
-from .core.wire import Json
+from ..core import wire
+from ..core.wire import Json
 
 _T = TypeVar("_T")
 

@@ -5,12 +5,16 @@ with its currency beside it; None where the gateway named no price. Raises Malfo
 Shapes: OpenAI's chat completion and embedding list as Solar sends them (upstage-api.md sections 3 and 5, 2026-11-23).
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any, Generic, TypeVar
 
-from .core import wire
-from .core.wire import Json
+from ..core import wire
+from ..core.wire import Json
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,60 @@ class Reply:
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True)
+class Parsed(Generic[_T]):
+    """A value that the model filled in, and the reply that it came in."""
+
+    value: _T
+    reply: Reply
+
+
+@dataclass(frozen=True)
+class ResponseReply:
+    """An answer of `/v1/responses`. `str()` is its text."""
+
+    text: str
+    id: str | None
+    status: str | None
+    model: str
+    usage: Usage | None
+    cost: Decimal | None
+    currency: str | None
+    call_id: str | None
+    raw: Json = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Document:
+    """What was read from a document: each form that was asked for, or None. `pages` are the ones paid for."""
+
+    html: str | None
+    markdown: str | None
+    text: str | None
+    pages: int
+    model: str | None
+    cost: Decimal | None
+    currency: str | None
+    call_id: str | None
+    raw: Json = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """A 2xx answer as it came, for what this SDK has no words for."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+    call_id: str | None = None
+
+    def json(self) -> Any:
+        return json.loads(self.content)
 
 
 @dataclass(frozen=True)
@@ -109,6 +167,58 @@ def from_wire_reply(completion: Json, headers: Mapping[str, str]) -> Reply:
         currency=currency,
         call_id=headers.get("x-request-id"),
         raw=completion,
+    )
+
+
+def from_wire_response_usage(usage: Json | None) -> Usage | None:
+    """Usage as `/v1/responses` tells it."""
+    if usage is None:
+        return None
+    cached_tokens = wire.count(wire.optional_object(usage, "input_tokens_details") or {}, "cached_tokens")
+    reasoning = wire.optional_object(usage, "output_tokens_details") or {}
+    return Usage(
+        input_tokens=wire.count(usage, "input_tokens") - cached_tokens,
+        cached_input_tokens=cached_tokens,
+        output_tokens=wire.count(usage, "output_tokens"),
+        reasoning_tokens=wire.count(reasoning, "reasoning_tokens"),
+    )
+
+
+def from_wire_response(response: Json, headers: Mapping[str, str]) -> ResponseReply:
+    usage = wire.optional_object(response, "usage")
+    cost, currency = from_wire_price(headers, usage)
+    parts = [
+        part
+        for item in (wire.objects(response, "output") if response.get("output") else ())
+        for part in (wire.objects(item, "content") if item.get("type") == "message" else ())
+    ]
+    return ResponseReply(
+        text="".join(wire.optional_text(part, "text") or "" for part in parts if part.get("type") == "output_text"),
+        id=wire.optional_text(response, "id"),
+        status=wire.optional_text(response, "status"),
+        model=wire.text(response, "model"),
+        usage=from_wire_response_usage(usage),
+        cost=cost,
+        currency=currency,
+        call_id=headers.get("x-request-id"),
+        raw=response,
+    )
+
+
+def from_wire_document(answer: Json, headers: Mapping[str, str]) -> Document:
+    content = wire.optional_object(answer, "content") or {}
+    usage = wire.optional_object(answer, "usage")
+    cost, currency = from_wire_price(headers, usage)
+    return Document(
+        html=wire.optional_text(content, "html"),
+        markdown=wire.optional_text(content, "markdown"),
+        text=wire.optional_text(content, "text") or wire.optional_text(answer, "text"),
+        pages=wire.count(usage or {}, "pages") or wire.count(answer, "numBilledPages"),
+        model=wire.optional_text(answer, "model"),
+        cost=cost,
+        currency=currency,
+        call_id=headers.get("x-request-id"),
+        raw=answer,
     )
 
 

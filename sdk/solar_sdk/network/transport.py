@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from .core.deadline import Deadline
+from ..core.deadline import Deadline
 
 LIMITS = httpx.Limits(max_connections=1_000, max_keepalive_connections=100, keepalive_expiry=4.0)
 WRITE_BYTES = 65_536  # one write waits at most once a slice

@@ -1,53 +1,56 @@
-"""A chat answer piece by piece. The connection ends with the stream, however it ends.
+"""An answer piece by piece. The connection ends with the stream, however it ends.
 
     with client.chat("...", stream=True) as stream:             async with await client.chat("...", stream=True) as stream:
         for piece in stream: ...                                    async for piece in stream: ...
     stream.reply                                                stream.reply
 
-Closed on: the end, an error, `close()`, leaving `with`, and when nobody holds the stream any more. The first bytes have
-already come when a stream exists; up to then the call may be retried, afterwards never.
-Units: pieces of text as they came. Raises the errors of the tree; pieces that came before an error come out first.
+`events()` gives the events as they came, decoded, instead of the pieces of text. Closed on: the end, an error, `close()`, leaving `with`,
+and when nobody holds the stream any more. The first bytes have already come when a stream exists; up to then the call may be retried,
+afterwards never. Units: pieces of text as they came. Raises the errors of the tree; what came before an error comes out first.
 """
 
 import weakref
 from collections import deque
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
-from typing import Self
+from typing import Generic, Self, TypeVar
 
-from .core.call import Call
-from .errors import SolarError, StreamInterruptedError, TransportError
+from ..core.call import Call
+from ..core.wire import Json
+from ..errors import SolarError, StreamInterruptedError, TransportError
 from .exchange import AsyncExchange, Exchange
-from .replies import Reply
+
+_T = TypeVar("_T")
 
 
-class _Progress:
+class _Progress(Generic[_T]):
     """What both forms of a stream know, without I/O."""
 
-    def __init__(self, call: Call[Reply], exchange: Exchange | AsyncExchange, first: bytes) -> None:
+    def __init__(self, call: Call[_T], exchange: Exchange | AsyncExchange, first: bytes) -> None:
         self.call = call
         self.response = exchange.response
         self.fold = call.begin_stream(exchange.response)
         self.fold.feed(first)
-        self.reply: Reply | None = None
+        self.reply: _T | None = None
         self.closed = False
 
-    def take(self) -> str | None:
-        """The next piece; None where bytes are needed, or where the stream is over."""
+    def take(self) -> tuple[Json, str] | None:
+        """The next event and its text; None where bytes are needed, or where the stream is over."""
         try:
-            piece = self.fold.take()
+            taken = self.fold.take()
         except SolarError as error:
             self.call.known(error, self.response)
             raise
-        if piece is None and self.fold.done and self.reply is None:
+        if taken is None and self.fold.done and self.reply is None:
             self.reply = self.call.end_stream(self.fold, self.response)
-        return piece
+        return taken
 
     @property
     def call_id(self) -> str | None:
         call_id: str | None = self.response.headers.get("x-request-id")
         return call_id
 
-    def finished_reply(self) -> Reply:
+    def finished_reply(self) -> _T:
         if self.reply is None:
             raise StreamInterruptedError(
                 "The stream was not read to its end, so there is no reply.",
@@ -57,18 +60,18 @@ class _Progress:
         return self.reply
 
 
-class ChatStream:
+class Stream(Generic[_T]):
     """Iterate for pieces of text; then `reply` is the whole answer with usage and cost."""
 
     def __init__(self, exchange: Exchange, first: bytes, abandoned: "deque[Exchange]", drain: bool) -> None:
         self._exchange = exchange
         self._drain = drain
-        self._progress = _Progress(exchange.call, exchange, first)
+        self._progress: _Progress[_T] = _Progress(exchange.call, exchange, first)
         self._finalizer = weakref.finalize(self, _abandon, exchange, abandoned)
         self._finalizer.atexit = False
 
     @property
-    def reply(self) -> Reply:
+    def reply(self) -> _T:
         """The final answer; raises StreamInterruptedError unless the stream was read to its end."""
         return self._progress.finished_reply()
 
@@ -80,35 +83,48 @@ class ChatStream:
         return self
 
     def __next__(self) -> str:
+        while (taken := self._next()) is not None:
+            if taken[1]:
+                return taken[1]
+        raise StopIteration
+
+    def events(self) -> Iterator[Json]:
+        """The events as they came, decoded: of a chat its chunks, of a response its typed events."""
+        while (taken := self._next()) is not None:
+            yield taken[0]
+
+    def _next(self) -> tuple[Json, str] | None:
         while not self._progress.closed:
             try:
-                piece = self._progress.take()
-                if piece is not None:
-                    return piece
+                taken = self._progress.take()
+                if taken is not None:
+                    return taken
                 if self._progress.reply is not None:
                     self._end(whole=True)
                 else:
                     self._progress.fold.feed(self._exchange.read())
             except TransportError as error:
-                self._end()
-                raise self._progress.call.interrupted(error) from error
-            except SolarError:
-                self._end()
+                interrupted = self._progress.call.interrupted(error)
+                self._end(interrupted)
+                raise interrupted from error
+            except SolarError as error:
+                self._end(error)
                 raise
-        raise StopIteration
+        return None
 
     def close(self) -> None:
         """Ends the connection. Safe to repeat."""
         if not self._progress.closed:
             self._end()
 
-    def _end(self, whole: bool = False) -> None:
+    def _end(self, error: SolarError | None = None, whole: bool = False) -> None:
         self._progress.closed = True
         self._finalizer.detach()
         if whole:
             self._exchange.finish(self._drain)
         else:
             self._exchange.close()
+        self._progress.call.over(error)
 
     def __enter__(self) -> Self:
         return self
@@ -119,15 +135,15 @@ class ChatStream:
         self.close()
 
 
-class AsyncChatStream:
+class AsyncStream(Generic[_T]):
     """Iterate with `async for` for pieces of text; then `reply` is the whole answer with usage and cost."""
 
     def __init__(self, exchange: AsyncExchange, first: bytes) -> None:
         self._exchange = exchange
-        self._progress = _Progress(exchange.call, exchange, first)
+        self._progress: _Progress[_T] = _Progress(exchange.call, exchange, first)
 
     @property
-    def reply(self) -> Reply:
+    def reply(self) -> _T:
         """The final answer; raises StreamInterruptedError unless the stream was read to its end."""
         return self._progress.finished_reply()
 
@@ -139,34 +155,47 @@ class AsyncChatStream:
         return self
 
     async def __anext__(self) -> str:
+        while (taken := await self._next()) is not None:
+            if taken[1]:
+                return taken[1]
+        raise StopAsyncIteration
+
+    async def events(self) -> AsyncIterator[Json]:
+        """The events as they came, decoded: of a chat its chunks, of a response its typed events."""
+        while (taken := await self._next()) is not None:
+            yield taken[0]
+
+    async def _next(self) -> tuple[Json, str] | None:
         while not self._progress.closed:
             try:
-                piece = self._progress.take()
-                if piece is not None:
-                    return piece
+                taken = self._progress.take()
+                if taken is not None:
+                    return taken
                 if self._progress.reply is not None:
                     await self._end(whole=True)
                 else:
                     self._progress.fold.feed(await self._exchange.read())
             except TransportError as error:
-                await self._end()
-                raise self._progress.call.interrupted(error) from error
-            except SolarError:
-                await self._end()
+                interrupted = self._progress.call.interrupted(error)
+                await self._end(interrupted)
+                raise interrupted from error
+            except SolarError as error:
+                await self._end(error)
                 raise
-        raise StopAsyncIteration
+        return None
 
     async def aclose(self) -> None:
         """Ends the connection. Safe to repeat."""
         if not self._progress.closed:
             await self._end()
 
-    async def _end(self, whole: bool = False) -> None:
+    async def _end(self, error: SolarError | None = None, whole: bool = False) -> None:
         self._progress.closed = True
         if whole:
             await self._exchange.finish()
         else:
             await self._exchange.close()
+        self._progress.call.over(error)
 
     async def __aenter__(self) -> Self:
         return self

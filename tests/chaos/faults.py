@@ -1,0 +1,125 @@
+"""Kills, pauses and restarts, one after another, each while calls are open. Which one when follows from the seed. Units: seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psutil
+
+from gateway.sandbox.server import Server
+from tests.chaos.stage import Stage
+
+_OPEN_WAIT_S = 5.0
+_WORKER, _JOBS = "gateway.processes.worker", "gateway.processes.jobs"
+
+
+@dataclass(frozen=True)
+class Struck:
+    """One fault that was done, and how many calls were open then: at clients, and at upstream."""
+
+    at_s: float
+    kind: str
+    open_at_clients: int
+    open_upstream: int
+
+
+class Saboteur:
+    """Does faults to a stage."""
+
+    def __init__(self, stage: Stage, open_calls: Callable[[], int], chance: random.Random) -> None:
+        self._stage = stage
+        self._open_calls = open_calls
+        self._chance = chance
+        self.struck: list[Struck] = []
+
+    async def run(self, kinds: Sequence[str], seconds: float, pause_s: tuple[float, float]) -> None:
+        """One fault after another, each kind once before any comes again, until the time is over."""
+        begun = time.monotonic()
+        left: list[str] = []
+        while time.monotonic() - begun < seconds:
+            await asyncio.sleep(self._chance.uniform(*pause_s))
+            if not left:
+                left = self._chance.sample(list(kinds), len(kinds))
+            kind = left.pop()
+            open_upstream = await self._until_open()
+            self.struck.append(Struck(round(time.monotonic() - begun, 2), kind, self._open_calls(), open_upstream))
+            await FAULTS[kind](self)
+
+    async def _until_open(self) -> int:
+        """Kills must fall on open calls: wait for one, within a bound."""
+        deadline = time.monotonic() + _OPEN_WAIT_S
+        while True:
+            count = await asyncio.to_thread(self._stage.in_flight)
+            if count or time.monotonic() > deadline:
+                return count
+            await asyncio.sleep(0.02)
+
+    # ---- the gateway's processes --------------------------------------------------------------------------------------------
+
+    def _signal(self, module: str, how: signal.Signals) -> psutil.Process | None:
+        processes = self._stage.processes(module)
+        if not processes:
+            return None
+        process = self._chance.choice(processes)
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(how)
+        return process
+
+    async def kill_worker(self) -> None:
+        self._signal(_WORKER, signal.SIGKILL)
+
+    async def restart_worker(self) -> None:
+        self._signal(_WORKER, signal.SIGTERM)
+
+    async def kill_jobs(self) -> None:
+        self._signal(_JOBS, signal.SIGKILL)
+
+    async def _pause(self, module: str, seconds: float) -> None:
+        process = self._signal(module, signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        if process is not None:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGCONT)
+
+    async def pause_worker(self) -> None:
+        await self._pause(_WORKER, 1.2)
+
+    async def pause_jobs(self) -> None:
+        await self._pause(_JOBS, 1.2)
+
+    # ---- the stores ---------------------------------------------------------------------------------------------------------
+
+    async def _kill_store(self, store: Server) -> None:
+        await store.kill()
+        await asyncio.sleep(self._chance.uniform(0.1, 0.6))
+        await store.start()
+
+    async def kill_redis(self) -> None:
+        await self._kill_store(self._stage.stores.valkey)
+
+    async def kill_postgres(self) -> None:
+        await self._kill_store(self._stage.stores.postgres)
+
+    async def pause_redis(self) -> None:
+        redis = psutil.Process(self._stage.stores.valkey.pid)
+        redis.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(self._chance.uniform(0.3, 1.5))
+        redis.send_signal(signal.SIGCONT)
+
+
+FAULTS: dict[str, Callable[[Saboteur], Awaitable[None]]] = {
+    "kill worker": Saboteur.kill_worker,
+    "restart worker": Saboteur.restart_worker,
+    "pause worker": Saboteur.pause_worker,
+    "kill jobs": Saboteur.kill_jobs,
+    "pause jobs": Saboteur.pause_jobs,
+    "kill redis": Saboteur.kill_redis,
+    "pause redis": Saboteur.pause_redis,
+    "kill postgres": Saboteur.kill_postgres,
+}
