@@ -203,20 +203,14 @@ def http_app(house: House, journey: Journey) -> Litestar:
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
-<<<<<<< HEAD
         seller=_seller(settings),
         chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),
-    )
-    operator = Router(
-        "/operator/v1",
-        route_handlers=[Accounts, Keys, *PRICING, *FINANCE, *INVOICES, *CLUB, *MONTHS],
-        guards=[operators_only(token)],
-=======
         proxies=proxies,
     )
     operator = Router(
-        "/operator/v1", route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE], guards=[operators_only(token)]
->>>>>>> main
+        "/operator/v1",
+        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *INVOICES, *CLUB, *MONTHS],
+        guards=[operators_only(token)],
     )
     return Litestar(
         route_handlers=[

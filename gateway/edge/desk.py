@@ -41,13 +41,10 @@ class Desk:
     """Waits, within a bound, until the ledger holds every call settled so far; False where it does not yet."""
     grant_months: int
     month_grace_s: int
-<<<<<<< HEAD
     seller: Mapping[str, Any] = field(default_factory=dict)
     """Who issues invoices, as they say for good."""
     chart: Chart = field(default_factory=Chart)
-=======
     proxies: Proxies = NO_PROXIES
->>>>>>> main
 
     def now(self) -> datetime:
         return self.clock.now()

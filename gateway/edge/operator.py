@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Operator routes for accounts and keys, under /operator/v1. Each change is in the audit log.
-=======
-"""Operator routes for accounts and what partners gave, under /operator/v1. Each change is in the audit log.
->>>>>>> main
+"""Operator routes for accounts, under /operator/v1. Each change is in the audit log.
 
 Errors: `OperatorRefused`, `NotFound`, `InvalidRequest`, `Unprocessable`.
 """
@@ -12,13 +8,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-<<<<<<< HEAD
-from litestar import Controller, delete, get, patch, post
-from msgspec import UNSET
-=======
 from litestar import Controller, get, patch, post
-from msgspec import UNSET, structs
->>>>>>> main
+from msgspec import UNSET
 
 from billing.accounts import store as accounts
 from billing.money import MINOR_UNIT
@@ -28,23 +19,12 @@ from gateway.edge.period import checked_zone
 from gateway.edge.shapes import (
     AccountChange,
     NewAccount,
-<<<<<<< HEAD
-    NewKey,
-    Rotation,
-=======
-    NewContribution,
->>>>>>> main
     columns_of_limits,
     columns_of_tax,
     to_wire_account,
-<<<<<<< HEAD
-    to_wire_key,
-=======
-    to_wire_contribution,
->>>>>>> main
     to_wire_page,
 )
-from gateway.edge.wire import from_wire_cap, from_wire_instant
+from gateway.edge.wire import from_wire_cap
 from gateway.errors import InvalidRequest
 
 ACTOR = "operator"
@@ -88,15 +68,8 @@ class Accounts(Controller):
             "currency": currency,
             "timezone": zone,
             "billing": one_of(data.billing, _BILLING, "billing"),
-<<<<<<< HEAD
-            "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", currency),
-            "prepaid_balance": from_wire_cap(data.prepaid_balance or "0", "prepaid_balance", currency),
-=======
             "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", worth),
             "prepaid_balance": from_wire_cap(data.prepaid_balance or "0", "prepaid_balance", worth),
-            "tax_country": data.tax.country if data.tax else None,
-            "tax_registration_number": data.tax.registration_number if data.tax else None,
->>>>>>> main
             "owner_group": data.owner_group,
             **columns_of_tax(data.tax),
             **checked_limits(columns_of_limits(data.limits)),
@@ -126,55 +99,6 @@ class Accounts(Controller):
             row = await accounts.change(session, account_id, _changes(data, worth), ACTOR, desk.now())
         await desk.admission.outdate(row.id, row.epoch)
         return to_wire_account(row)
-
-<<<<<<< HEAD
-    @post("/{account_id:str}/keys")
-    async def create_key(self, account_id: str, data: NewKey, desk: Desk) -> dict[str, Any]:
-        """Create a key. The secret is in this answer only."""
-        if set(data.scopes or {}) - {"models", "endpoints"}:
-            raise InvalidRequest("scopes: only models and endpoints can be named.", param="scopes")
-        async with desk.sessions.begin() as session:
-            currency = (await accounts.get(session, account_id)).currency
-            values = {
-                "name": data.name,
-                "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", currency),
-                "expires_at": data.expires_at and from_wire_instant(data.expires_at, "expires_at"),
-                "scopes": data.scopes or {},
-                **checked_limits(columns_of_limits(data.limits)),
-            }
-            key, secret, epoch = await lifecycle.create_key(session, account_id, values, ACTOR, desk.now())
-        await desk.admission.outdate(account_id, epoch)
-        return to_wire_key(key, secret)
-
-    @get("/{account_id:str}/keys")
-    async def keys(self, account_id: str, desk: Desk) -> dict[str, Any]:
-        """All keys of an account, without their secrets."""
-        async with desk.sessions() as session:
-            await accounts.get(session, account_id)
-            return {"data": [to_wire_key(row) for row in await lifecycle.keys_of(session, account_id)], "next": None}
-=======
-    @post("/{account_id:str}/contributions")
-    async def contribute(self, account_id: str, data: NewContribution, desk: Desk) -> dict[str, Any]:
-        """Book accepted text: it sets the tier, grants free tokens, and weighs in the revenue share."""
-        values = {
-            **structs.asdict(data),
-            "quality": from_wire_amount(data.quality, "quality"),
-            "accepted_at": data.accepted_at and from_wire_instant(data.accepted_at, "accepted_at"),
-        }
-        async with desk.sessions.begin() as session:
-            await accounts.get(session, account_id)
-            row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())
-            epoch = (await accounts.get(session, account_id)).epoch
-        await desk.admission.outdate(account_id, epoch)
-        return to_wire_contribution(row, grant)
-
-    @get("/{account_id:str}/contributions")
-    async def contributions(self, account_id: str, desk: Desk) -> dict[str, Any]:
-        async with desk.sessions() as session:
-            await accounts.get(session, account_id)
-            rows = await club.contributions_of(session, account_id)
-        return {"data": [to_wire_contribution(row) for row in rows], "next": None}
->>>>>>> main
 
 
 def _changes(data: AccountChange, worth: Decimal | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from billing.accounts import store as accounts
 from billing.club import store as club
 from billing.database import Sessions
 from billing.invoice.read import IssuedInvoice, invoices_of
@@ -63,7 +64,9 @@ async def settled(
     found = []
     async with sessions() as session:
         cards = await all_cards(session)
-        terms = {payer: await load_terms(session, ids[payer], BEGIN) for payer in year.PAYERS}
+        terms = {
+            payer: await load_terms(session, await accounts.get(session, ids[payer]), BEGIN) for payer in year.PAYERS
+        }
     for fact in facts:
         of = terms[fact.payer]
         assert of is not None

@@ -71,7 +71,7 @@ class Story:
         """A call over so many output tokens, settled as the gateway does; what it was charged for by whose leave."""
         moment = at(day)
         async with self.sessions() as session:
-            terms = await load_terms(session, account, moment)
+            terms = await load_terms(session, await accounts.get(session, account), moment)
             cards = newest_first(await all_cards(session))
         async with self.sessions() as session:
             counters = await load_counters(session, account)
