@@ -66,10 +66,13 @@ class Price:
     prices: ModelPrice
     discount: Decimal
     discount_reason: str
+    texts: tuple[str, str, str, str, str] = field(init=False, repr=False, compare=False)
+    """The prices as a usage record carries them, written once and not once a call."""
     _pico: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         kinds = (*TOKEN_KINDS, *PAGE_KINDS)
+        object.__setattr__(self, "texts", tuple(str(self.prices.of(kind)) for kind in kinds))
         object.__setattr__(self, "_pico", {kind: self._pico_of(kind) for kind in kinds})
 
     def _pico_of(self, kind: str) -> int:

@@ -22,7 +22,7 @@ from billing.money import to_wire_decimal
 from billing.prices import Price
 from gateway.admission.admit import Admission, StaleCaller, StalePrices, affordable_output_tokens
 from gateway.call import Caller, Hold, Outcome, Settlement
-from gateway.clock import Clock, from_ns
+from gateway.clock import Clock, Deadlines, from_ns
 from gateway.errors import (
     GatewayError,
     KeyNotAllowed,
@@ -82,6 +82,7 @@ class Journey:
         self._admission = admission
         self._solar = solar
         self._bounds = bounds
+        self._deadlines = Deadlines(bounds.total_timeout_s)
         self._call_log = call_log
         self._counts = counts
         self._repeats = repeats
@@ -90,18 +91,21 @@ class Journey:
         """Answer one call, whatever happens."""
         begun, accepted_ns = time.monotonic(), self._clock.now_ns()
         trip = Trip(door, accepted_ns)
+        task = self._deadlines.begin()
         try:
-            async with asyncio.timeout(self._bounds.total_timeout_s):
-                trip.outcome = await self._carry(trip)
+            trip.outcome = await self._carry(trip)
         except GatewayError as error:
             trip.outcome, trip.code = ("interrupted" if door.started else "refused"), error.code
             await self._tell(trip, error)
-        except TimeoutError:
+        except asyncio.CancelledError:
+            if not self._deadlines.end(task):
+                raise
             trip.code = "upstream_interrupted"
             await self._tell(trip, UpstreamInterrupted())
         except ClientGone:
             trip.outcome = "client_gone"
         finally:
+            self._deadlines.end(task)
             if trip.kept is not None:
                 await asyncio.shield(trip.kept.close())
             seconds = time.monotonic() - begun

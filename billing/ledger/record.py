@@ -86,8 +86,7 @@ def from_wire_record(data: bytes) -> UsageRecord:
 
 def to_wire_prices(price: Price) -> tuple[str, str, str, str, str]:
     """The prices of a record, in the order of `UsageRecord.prices`."""
-    p = price.prices
-    return str(p.input), str(p.cached_input), str(p.output), str(p.standard), str(p.enhanced)
+    return price.texts
 
 
 def from_wire_prices(prices: tuple[str, str, str, str, str]) -> ModelPrice:
