@@ -11,6 +11,7 @@ parties cannot be named, stops the whole export (`PartyIncomplete`): no file is 
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections import defaultdict
 from collections.abc import Sequence
@@ -203,9 +204,7 @@ def _items(each: IssuedInvoice) -> tuple[Item, ...]:
 
 def _workbook(rows: Sequence[TaxInvoice]) -> bytes:
     # Here, because it takes half a second to load: at every start of every worker, for what is done once a month.
-    import openpyxl  # noqa: PLC0415
-    from openpyxl.styles import Alignment, Font, PatternFill  # noqa: PLC0415
-
+    openpyxl, styles = (importlib.import_module(name) for name in ("openpyxl", "openpyxl.styles"))
     book = openpyxl.Workbook()
     book.properties.creator = "SOLAR gateway"
     book.properties.created = book.properties.modified = datetime(*_day(rows).timetuple()[:3], tzinfo=UTC).replace(
@@ -214,11 +213,11 @@ def _workbook(rows: Sequence[TaxInvoice]) -> bytes:
     sheet = book.worksheets[0]
     sheet.title = "엑셀업로드양식"
     for number, text in enumerate(_NOTES, start=1):
-        sheet.cell(number, 1, text).font = Font(bold=number == 1)
+        sheet.cell(number, 1, text).font = styles.Font(bold=number == 1)
     for column, heading in enumerate(HEADINGS, start=1):
         cell = sheet.cell(HEADING_ROW, column, heading)
-        cell.fill = PatternFill("solid", fgColor=_ORANGE if column - 1 in REQUIRED else _GREY)
-        cell.alignment = Alignment(wrap_text=True, horizontal="center", vertical="center")
+        cell.fill = styles.PatternFill("solid", fgColor=_ORANGE if column - 1 in REQUIRED else _GREY)
+        cell.alignment = styles.Alignment(wrap_text=True, horizontal="center", vertical="center")
         sheet.column_dimensions[cell.column_letter].width = 16
     for number, row in enumerate(rows, start=FIRST_ROW):
         for column, value in enumerate(_cells(row), start=1):
