@@ -28,6 +28,7 @@ from billing.exports.accounting import Chart
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
+from gateway.admission.keep import Keeper, Terms
 from gateway.admission.pipe import Pipe
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
@@ -54,12 +55,11 @@ from gateway.office.months import MONTHS
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
+from gateway.trip import Expected
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
 
 _PROBE_S = 1.0
-_HOLD_MARGIN_S = 60.0
-"""A hold outlives the longest call by this much, so that only a dead worker's hold is ever swept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class House:
     redis: Redis
     ticker: Ticker
     admission: Admission
+    keeper: Keeper
     identify: Identify
     prices: PriceTable
     solar: Solar
@@ -121,10 +122,11 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             ticker,
             partial(_read_counters, sessions),
             shards=settings.shards,
-            hold_s=settings.total_timeout_s + settings.settle_retry_s + _HOLD_MARGIN_S,
+            hold_s=settings.hold_lease_s,
             settle_retry_s=settings.settle_retry_s,
             settled_memory_s=settings.settled_memory_s,
         ),
+        keeper=_open_keeper(settings, ticker),
         identify=Identify(
             reader_of_callers(sessions, clock),
             clock,
@@ -162,11 +164,12 @@ def open_journey(house: House) -> Journey:
         house.identify,
         house.prices,
         house.admission,
+        house.keeper,
         house.solar,
         Bounds(
             answer_buffer_bytes=settings.answer_buffer_bytes,
             sse_event_max_bytes=settings.sse_event_max_bytes,
-            expected_output_tokens=settings.expected_output_tokens,
+            expected=Expected(settings.expected_output_tokens, settings.stream_slice_tokens),
             total_timeout_s=settings.total_timeout_s,
             hang_up_cancels=settings.hang_up == "cancel",
         ),
@@ -244,8 +247,20 @@ def open_drain(house: House) -> Drain:
         shards=settings.shards,
         batch_max=settings.drain_batch_max,
         idle_ms=settings.drain_idle_ms,
-        settled_memory_s=settings.settled_memory_s,
+        swept_memory_s=settings.swept_memory_s,
     )
+
+
+def _open_keeper(settings: Settings, ticker: Ticker) -> Keeper:
+    terms = Terms(
+        lease_s=settings.hold_lease_s,
+        sent_mark_s=settings.hold_sent_mark_s,
+        progress_s=settings.progress_s,
+        progress_tokens_max=settings.progress_tokens_max,
+        slice_tokens=settings.stream_slice_tokens,
+        extend_wait_s=settings.stream_extend_wait_s,
+    )
+    return Keeper(ticker, terms, shards=settings.shards)
 
 
 async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None:

@@ -89,6 +89,10 @@ class Call(msgspec.Struct, frozen=True):
     output_tokens_expected: int
     pages_max: int = 0
     pages_best: int = 0
+    output_tokens_first: int | None = None
+    """How many output tokens are held at first, where that is not all: a stream without a bound is extended while it runs."""
+    output_tokens_min: int = 0
+    """How few would do where a budget covers no more; 0 = only all of them will."""
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -97,6 +101,8 @@ class Hold(msgspec.Struct, frozen=True):
     call: Call
     amount_nano_usd: int
     limit_headers: dict[str, str] = msgspec.field(default_factory=dict)
+    output_tokens: int = 0
+    """How many output tokens it covers."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -115,3 +121,5 @@ class Settlement(msgspec.Struct, frozen=True):
     cost_usd: Decimal = Decimal(0)
     charged_nano_usd: int = 0
     """What the counters of caps were moved by: the cost, rounded up."""
+    absorbed: Usage = NOTHING
+    """What upstream served beyond what the caps had room for: ours, never charged."""

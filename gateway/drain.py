@@ -31,6 +31,7 @@ from billing.periods import Month
 from billing.usage import GRANT_ORDER, Usage
 from gateway.admission.batch import Ticker, stream_key
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.records import with_counts
 from gateway.call import PREPAID_SCOPE
 from gateway.clock import Clock
 from gateway.metrics import DRAIN_FAULTS, DRAIN_LAG_RECORDS, DRAINED_RECORDS, SWEPT_HOLDS
@@ -39,6 +40,7 @@ log = structlog.get_logger("drain")
 _PAUSE_AFTER_FAULT_S = 0.25
 _SWEEP_EVERY_S = 1.0
 _SWEEP_MAX = 100
+_SWEEP_PAUSE_S = 5.0
 _FLUSH_POLL_S = 0.01
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 _unpack = msgspec.msgpack.decode
@@ -68,7 +70,7 @@ class Drain:
         shards: int,
         batch_max: int,
         idle_ms: int,
-        settled_memory_s: int,
+        swept_memory_s: int,
     ) -> None:
         self._redis = redis
         self._ticker = ticker
@@ -77,8 +79,9 @@ class Drain:
         self._shards = shards
         self._batch_max = batch_max
         self._idle_s = idle_ms / 1000
-        self._settled_memory_ms = settled_memory_s * 1000
+        self._swept_memory_ms = swept_memory_s * 1000
         self._failing = False
+        self._sweep_from_s = 0.0
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Drain until told to stop, then once more to the end."""
@@ -104,6 +107,7 @@ class Drain:
             if not self._failing:
                 log.warning("drain_fault", kind=type(error).__name__)
             self._failing = True
+            self._sweep_from_s = asyncio.get_running_loop().time() + _SWEEP_PAUSE_S
             return 0
         return moved
 
@@ -153,6 +157,7 @@ class Drain:
     async def _from_wire_message(self, key: str, message_id: bytes, fields: dict[bytes, bytes]) -> _Message | None:
         try:
             record = _checked(from_wire_record(fields[b"r"]))
+            record = with_counts(record, _counts_in(fields, b"u"), _counts_in(fields, b"b"))
             taken: list[tuple[str, int, int]] = _unpack(fields[b"g"], type=list[tuple[str, int, int]])
             scopes = _unpack(fields[b"m"], type=tuple[str, ...])
             grants = tuple((grant, GRANT_ORDER[kind - 1], tokens) for grant, kind, tokens in taken)
@@ -182,15 +187,18 @@ class Drain:
         return rebased
 
     async def _sweep(self) -> None:
-        """Book the holds of workers that are gone."""
+        """Book the holds of workers that are gone. Where Redis was away nobody could renew, so they are given a moment."""
+        if asyncio.get_running_loop().time() < self._sweep_from_s:
+            return
         try:
             for shard in range(self._shards):
-                reply = await self._ticker.ask(shard, ("W", _SWEEP_MAX, self._settled_memory_ms))
-                if reply[1]:
+                reply = await self._ticker.ask(shard, ("W", _SWEEP_MAX, self._swept_memory_ms))
+                if reply[1] or reply[2]:
                     SWEPT_HOLDS.inc(reply[1])
-                    log.warning("swept_holds", shard=shard, count=reply[1])
+                    log.warning("swept_holds", shard=shard, booked=reply[1], never_sent=reply[2])
         except (RedisError, StoreUnavailable):
             DRAIN_FAULTS.inc()
+            self._sweep_from_s = asyncio.get_running_loop().time() + _SWEEP_PAUSE_S
 
 
 async def flushed(redis: Redis, shards: int, *, wait_s: float) -> bool:
@@ -205,6 +213,10 @@ async def flushed(redis: Redis, shards: int, *, wait_s: float) -> bool:
     except (TimeoutError, RedisError, OSError):
         return False
     return True
+
+
+def _counts_in(fields: dict[bytes, bytes], name: bytes) -> list[int]:
+    return _unpack(fields[name], type=list[int]) if name in fields else []
 
 
 def _checked(record: UsageRecord) -> UsageRecord:

@@ -84,6 +84,21 @@ class Settings(BaseSettings):
 
     # ---- limits and budgets
     expected_output_tokens: int = Field(default=1024, ge=1, le=1_000_000)
+    stream_slice_tokens: int = Field(
+        default=2048, ge=1, le=1_000_000, description="output held at a time for a stream without a bound"
+    )
+    stream_extend_wait_s: float = Field(
+        default=2.0, gt=0, le=30, description="how long a stream whose slice is used up waits for the next"
+    )
+    hold_lease_s: float = Field(default=30.0, ge=1, le=3600, description="a hold not renewed for so long is an orphan")
+    hold_sent_mark_s: float = Field(
+        default=0.1, gt=0, le=10, description="how long after it was sent a call is marked as sent, where it still runs"
+    )
+    progress_s: float = Field(default=1.0, gt=0, le=10, description="how often the progress of a stream is written")
+    progress_tokens_max: int = Field(default=64, ge=1, le=100_000, description="… or after so many output tokens")
+    swept_memory_s: int = Field(
+        default=7200, ge=60, le=864_000, description="how long a swept call's own settlement may come late"
+    )
     grant_months: int = Field(default=12, ge=1, le=120)
     redis_timeout_s: float = Field(default=2.0, gt=0, le=30)
     redis_connections_max: int = Field(default=64, ge=4, le=1024)

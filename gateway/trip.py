@@ -6,6 +6,7 @@ journey; a `Trip` collects headers and facts for the answer and for the one line
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from billing.ids import uuid7
@@ -18,7 +19,7 @@ from gateway.errors import GatewayError
 from gateway.keys.address import Address
 from gateway.meter.endpoint import Counts, Endpoint
 from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
-from gateway.meter.request import Ask, output_tokens_bound, pages_bound
+from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound
 
 
 class ClientGone(Exception):
@@ -61,6 +62,14 @@ class HangUp(Protocol):
     ) -> bool | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How much output counts against tokens a minute before it is known, and how much of an unbounded stream is held at a time."""
+
+    output_tokens: int
+    stream_slice_tokens: int
+
+
 class Trip:
     """What is known of one call while it is under way, for its answer's headers and its line in the log."""
 
@@ -88,11 +97,12 @@ class Trip:
             raise RuntimeError("a call is admitted only after its caller is known")
         return self.caller
 
-    def new_call(self, caller: Caller, ask: Ask, price: Price, body_bytes: int, output_tokens_expected: int) -> Call:
+    def new_call(self, caller: Caller, ask: Ask, price: Price, body_bytes: int, expected: Expected) -> Call:
         """The call as admission and the ledger know it."""
         endpoint = self.door.endpoint
         in_pages = endpoint.counts is Counts.PAGES
         output_max = output_tokens_bound(endpoint, ask, price.model)
+        sliced = ask.streamed and not ask.output_tokens_max
         return Call(
             id=self.uuid,
             caller=caller,
@@ -105,9 +115,11 @@ class Trip:
             prompt_tokens_max=0 if in_pages else prompt_tokens_max(body_bytes),
             prompt_tokens_best=0 if in_pages else prompt_tokens_best(body_bytes),
             output_tokens_max=output_max,
-            output_tokens_expected=min(output_max, output_tokens_expected),
+            output_tokens_expected=min(output_max, expected.output_tokens),
             pages_max=pages_bound(endpoint),
             pages_best=ask.pages_best,
+            output_tokens_first=min(output_max, ask.answers * expected.stream_slice_tokens) if sliced else None,
+            output_tokens_min=1 if sliced or can_be_bounded(endpoint, ask) else 0,
         )
 
     def facts(self, seconds: float) -> dict[str, object]:

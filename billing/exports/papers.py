@@ -32,12 +32,12 @@ _STATUS = {"issued": "발행 Issued", "paid": "입금 완료 Paid", "void": "무
 _TAX_KO = {"KR": "부가가치세 10 %"}
 
 
-def invoice_pdf(issued: IssuedInvoice, proof: str | None = None) -> bytes:
-    """An issued invoice with its lines, its credit notes, and the root of the ledger's proof of its month, if there is one."""
+def invoice_pdf(issued: IssuedInvoice) -> bytes:
+    """An issued invoice with its lines, its credit notes, and the root of the proof of its calls."""
     invoice = issued.invoice
     notes = [_rounding_note(invoice.currency)]
-    if proof is not None:
-        notes.append(f"원장 증명 루트 Root of the ledger's proof, {invoice.month}: {proof}")
+    if invoice.proof_root is not None:
+        notes.append(f"호출 내역 증명 루트 Proof of its calls: {invoice.proof_root}")
     values = {
         **_head(invoice, "청구서", "Invoice", invoice.number),
         "facts": _facts(invoice),

@@ -123,6 +123,8 @@ class PrintedInvoice(Protocol):
     def tax_country(self) -> str | None: ...
     @property
     def tax_registration_number(self) -> str | None: ...
+    @property
+    def proof_root(self) -> str | None: ...
 
 
 class PrintedCredit(Protocol):
@@ -176,6 +178,7 @@ def invoice_json(
             for note in credits
         ],
         "credited": to_wire_decimal(add(note.total for note in credits)),
+        "proof_root": invoice.proof_root,
     }
 
 
@@ -196,6 +199,7 @@ def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine], credits: 
         told = harmless(f"{note.number}: {note.reason}")
         rows.append({"row": "credit_note", **head, "description": told, "amount": to_wire_decimal(-note.total)})
     return csv_text(INVOICE_COLUMNS, rows)
+    return _csv(INVOICE_COLUMNS, rows)
 
 
 def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_name: str = "") -> str:
@@ -213,6 +217,8 @@ def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_
     ends.append(_sum_text("Total", invoice.total, invoice.currency))
     if invoice.grants_used:
         ends.append(f"Granted tokens used: {invoice.grants_used:,}")
+    if invoice.proof_root is not None:
+        ends.append(f"Proof of its calls: {invoice.proof_root}")
     rule = "-" * _TEXT_WIDTH
     return "\n".join([*facts, rule, *body, rule, *ends, ""])
 

@@ -19,7 +19,10 @@ from redis.exceptions import ResponseError
 
 from gateway.admission.pipe import Pipe, StoreUnavailable
 
-TICK = (Path(__file__).parent / "scripts" / "tick.lua").read_text(encoding="utf-8")
+_SCRIPTS = Path(__file__).parent / "scripts"
+TICK = "\n".join(
+    (_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8") for part in ("state", "windows", "money", "holds", "books")
+)
 
 Reply = list[Any]
 _Asked = list[tuple[bytes, asyncio.Future[Reply]]]
@@ -90,7 +93,11 @@ def _resolve(asked: _Asked, packed: bytes) -> None:
         _fail(asked, StoreUnavailable("what answered is no Redis of ours"))
         return
     for (_, future), reply in zip(asked, replies, strict=True):
-        if not future.done():
+        if future.done():
+            continue
+        if reply[0] == "defect":
+            future.set_exception(ResponseError(reply[1]))
+        else:
             future.set_result(reply)
 
 

@@ -15,6 +15,7 @@ from billing.money import NANO_USD_PER_USD, to_wire_decimal
 from billing.periods import Month
 from billing.prices import Price
 from billing.usage import PAGE_KINDS, TOKEN_KINDS
+from gateway.edge.calls import own_calls
 from gateway.edge.desk import Desk
 from gateway.edge.finance import invoice_page, share_page
 from gateway.edge.operator import one_of
@@ -113,4 +114,4 @@ def _to_wire_model(name: str, price: Price) -> dict[str, Any]:
     }
 
 
-ACCOUNT: list[Any] = [models, own_usage, own_account, own_invoices, own_shares]
+ACCOUNT: list[Any] = [models, own_usage, own_calls, own_account, own_invoices, own_shares]

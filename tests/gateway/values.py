@@ -66,6 +66,8 @@ def a_call(
     output_expected: int | None = None,
     price: Price | None = None,
     accepted_ns: int | None = None,
+    output_first: int | None = None,
+    output_min: int = 0,
 ) -> Call:
     """A call whose hold is 300 × prompt_max + 1,200 × output_max nano-USD at the usual price."""
     now_ns = time.time_ns() if accepted_ns is None else accepted_ns
@@ -82,6 +84,8 @@ def a_call(
         prompt_tokens_best=prompt_max // 4,
         output_tokens_max=output_max,
         output_tokens_expected=output_max if output_expected is None else output_expected,
+        output_tokens_first=output_first,
+        output_tokens_min=output_min,
     )
 
 

@@ -81,6 +81,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
             "*/read.py",
             "*/rate_cards.py",
             "billing/fx.py",
+            "billing/ledger/calls.py",
             "billing/ledger/rollups.py",
             "billing/ledger/usage.py",
             "gateway/keys/lifecycle.py",

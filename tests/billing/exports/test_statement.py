@@ -72,6 +72,7 @@ def test_an_issued_invoice_has_the_shape_of_the_contract() -> None:
         "payer": {"name": None, "country": "KR", "registration_number": None},
         "credit_notes": [],
         "credited": "0.00",
+        "proof_root": None,
     }
     assert lines[0] == {
         "description": "solar-pro4, input tokens; discount 10.00 %",

@@ -1,0 +1,107 @@
+"""What the script is told of a call, and what it says of one. Pure.
+
+Counts and prices go to the script in one order: output, input, cached input (as grants pay), standard pages, enhanced pages. Units:
+tokens, pages, pico-USD; instants in Unix ms.
+"""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts, to_wire_prices, to_wire_record
+from billing.prices import Price
+from billing.usage import GRANT_ORDER, NOTHING, PAGE_KINDS, Usage, less
+from gateway.call import Call, Outcome
+
+_MS = 1_000_000
+_BEYOND_CAP, _BEYOND_HOLD = "beyond the cap", "beyond its hold"
+_KINDS = (*GRANT_ORDER, *PAGE_KINDS)
+
+
+def to_wire_usage(usage: Usage) -> list[int]:
+    """Counts in the script's order."""
+    return [usage.quantity(kind) for kind in _KINDS]
+
+
+def from_wire_usage(counts: list[int]) -> Usage:
+    """Counts in the script's order, or none → Usage."""
+    if not counts:
+        return NOTHING
+    output, fresh, cached, standard, enhanced = counts
+    return Usage(fresh, cached, output, standard, enhanced)
+
+
+def to_wire_pico(price: Price) -> list[int]:
+    return [price.pico_usd(kind) for kind in _KINDS]
+
+
+def to_wire_bound(call: Call) -> tuple[int, int, int, int, int]:
+    """What the call can become at most: (output tokens, prompt tokens, pico-USD an output token, a prompt token, for all pages)."""
+    pico = call.price.pico_usd
+    output = call.output_tokens_max if call.output_tokens_first is None else call.output_tokens_first
+    pages = call.pages_max * max(pico("standard"), pico("enhanced"))
+    return output, call.prompt_tokens_max, pico("output"), max(pico("input"), pico("cached_input")), pages
+
+
+def to_wire_place(call: Call) -> tuple[list[tuple[str, int, int, int]], int, list[tuple[str, int]]]:
+    """Which limits and caps a call counts against, and as how many tokens: (rates, tokens, money)."""
+    rates = [(r.scope, r.requests_per_minute, r.tokens_per_minute, r.concurrency) for r in call.caller.rate_limits]
+    tokens = call.prompt_tokens_max + call.output_tokens_expected
+    return rates, tokens, call.caller.money_scopes(str(call.month))
+
+
+def to_wire_orphan(call: Call) -> tuple[int, list[int], list[int], str]:
+    """What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated."""
+    best = Usage(call.prompt_tokens_best, standard_pages=call.pages_best)
+    record = record_of(call, Outcome(best, estimated_reason=ORPHANED))
+    return call.accepted_ns // _MS, to_wire_usage(best), to_wire_pico(call.price), to_wire_record(record)
+
+
+def with_counts(record: UsageRecord, served: list[int], absorbed: list[int]) -> UsageRecord:
+    """A record with what the script decided of its counts: what was served (where it knew better), and which part of that is ours."""
+    if not served and not absorbed:
+        return record
+    usage, part = from_wire_usage(served) if served else Usage(*record.usage), from_wire_usage(absorbed)
+    if part is NOTHING:
+        return structs.replace(record, usage=to_wire_counts(usage))
+    return structs.replace(
+        record,
+        usage=to_wire_counts(less(usage, part)),
+        absorbed=to_wire_counts(part),
+        absorbed_reason=_BEYOND_HOLD if record.is_orphan else _BEYOND_CAP,
+    )
+
+
+def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
+    """The script's split [(grant, kind, tokens)] → what grants paid for; kinds count from 1 in `GRANT_ORDER`."""
+    if not taken:
+        return NOTHING
+    tokens = dict.fromkeys(GRANT_ORDER, 0)
+    for _, kind, count in taken:
+        tokens[GRANT_ORDER[kind - 1]] += count
+    return Usage(tokens["input"], tokens["cached_input"], tokens["output"])
+
+
+def record_of(call: Call, outcome: Outcome) -> UsageRecord:
+    """What the ledger will know of a call."""
+    price = call.price
+    return UsageRecord(
+        call_id=call.id.hex,
+        account_id=call.caller.account_id,
+        key_id=call.caller.key_id,
+        accepted_ns=call.accepted_ns,
+        billing_month=str(call.month),
+        endpoint=call.endpoint,
+        model_asked=call.model_asked,
+        model=price.model,
+        model_answered=outcome.model_answered,
+        card_id=price.card_id,
+        prices=to_wire_prices(price),
+        discount=str(price.discount),
+        discount_reason=price.discount_reason,
+        usage=to_wire_counts(outcome.usage),
+        estimated_reason=outcome.estimated_reason,
+        streamed=call.streamed,
+        attempts=outcome.attempts,
+        zone=call.caller.zone,
+    )
