@@ -199,7 +199,6 @@ def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine], credits: 
         told = harmless(f"{note.number}: {note.reason}")
         rows.append({"row": "credit_note", **head, "description": told, "amount": to_wire_decimal(-note.total)})
     return csv_text(INVOICE_COLUMNS, rows)
-    return _csv(INVOICE_COLUMNS, rows)
 
 
 def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_name: str = "") -> str:
