@@ -52,6 +52,7 @@ from gateway.metrics import CallCounts
 from gateway.office.club import CLUB
 from gateway.office.invoices import INVOICES
 from gateway.office.months import MONTHS
+from gateway.office.shares import OWN_SHARES, SHARES
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
@@ -212,13 +213,14 @@ def http_app(house: House, journey: Journey) -> Litestar:
     )
     operator = Router(
         "/operator/v1",
-        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *INVOICES, *CLUB, *MONTHS],
+        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *SHARES, *INVOICES, *CLUB, *MONTHS],
         guards=[operators_only(token)],
     )
     return Litestar(
         route_handlers=[
             *inference_routes(journey, settings.request_body_max_bytes, proxies),
             *ACCOUNT,
+            *OWN_SHARES,
             operator,
         ],
         dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},

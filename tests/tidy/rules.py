@@ -52,9 +52,6 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
         "gateway/doors/inference.py",
         "gateway/app.py",
         "gateway/sandbox/*",
-        "gateway/doors/inference.py",
-        "gateway/app.py",
-        "gateway/sandbox/*",
         "sdk/examples/*",
     ),
     "httpx": (
