@@ -30,6 +30,9 @@ from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.keep import Keeper, Terms
 from gateway.admission.pipe import Pipe
+from gateway.alerts.job import AlertJob
+from gateway.alerts.refusals import Refusals
+from gateway.alerts.webhook import WebhookSender
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
@@ -80,6 +83,7 @@ class House:
     call_log: CallLog
     counts: CallCounts
     shelf: Shelf
+    refusals: Refusals
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
@@ -144,6 +148,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         call_log=CallLog(),
         counts=CallCounts(),
         shelf=_open_shelf(settings, answers_pipe),
+        refusals=Refusals(sessions, clock),
     )
     try:
         yield house
@@ -151,6 +156,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await house.solar.close()
         house.call_log.flush()
         house.counts.flush()
+        await house.refusals.close()
         await ticker.close()
         await answers_pipe.close()
         await redis.aclose()
@@ -182,6 +188,7 @@ def open_journey(house: House) -> Journey:
             answer_max_bytes=settings.idempotency_answer_max_bytes,
             memory_max_bytes=settings.idempotency_memory_max_bytes,
         ),
+        house.refusals,
     )
 
 
@@ -236,6 +243,23 @@ def http_app(house: House, journey: Journey) -> Litestar:
 def _seller(settings: Settings) -> dict[str, str]:
     """Who issues invoices, as the settings say."""
     return {name.removeprefix("seller_"): str(value) for name, value in settings if name.startswith("seller_")}
+
+
+def open_alerts(house: House) -> AlertJob:
+    """The background job that tells who pays that a budget runs out."""
+    settings = house.settings
+    sender = WebhookSender(
+        timeout_s=settings.alert_timeout_s,
+        attempts=settings.alert_attempts_at_once,
+        private_allowed=settings.alert_private_addresses == "allow",
+    )
+    return AlertJob(
+        house.sessions,
+        house.clock,
+        sender,
+        every_s=settings.alert_check_s,
+        attempts_max=settings.alert_attempts_max,
+    )
 
 
 def open_drain(house: House) -> Drain:

@@ -156,6 +156,15 @@ class Settings(BaseSettings):
     chart_revenue: str = Field(default="412", min_length=1, max_length=20, description="서비스매출")
     chart_tax: str = Field(default="255", min_length=1, max_length=20, description="부가세예수금")
 
+    # ---- budget alerts
+    alert_check_s: float = Field(default=2.0, gt=0, le=3600, description="how often budgets are looked at")
+    alert_timeout_s: float = Field(default=10.0, gt=0, le=60, description="for one attempt to deliver one")
+    alert_attempts_at_once: int = Field(default=3, ge=1, le=10, description="attempts in a row, before it waits")
+    alert_attempts_max: int = Field(default=20, ge=1, le=100, description="such rows, ever later, before it gives up")
+    alert_private_addresses: Literal["refuse", "allow"] = Field(
+        default="refuse", description="may an alert be sent into a private network?"
+    )
+
     # ---- processes
     shutdown_grace_s: float = Field(default=30.0, ge=0, le=3600, description="running calls may go on for so long")
     shutdown_delay_s: float = Field(

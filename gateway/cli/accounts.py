@@ -34,6 +34,10 @@ TaxDetail: TypeAlias = Annotated[
 ]
 OwnerGroup: TypeAlias = Annotated[str | None, typer.Option("--owner-group", help="Accounts of one owner.")]
 
+AlertUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--alert-webhook-url", help="Where budget alerts are sent (https), or `none`.")
+]
+
 _COLUMNS = {
     "id": "id",
     "name": "name",
@@ -44,6 +48,19 @@ _COLUMNS = {
     "cap": "monthly_cap",
     "balance": "prepaid_balance",
     "zone": "timezone",
+}
+
+_ALERT_COLUMNS = {
+    "scope": "scope",
+    "key": "key_id",
+    "month": "month",
+    "reached %": "threshold",
+    "why": "reason",
+    "budget": "budget",
+    "spent": "spent",
+    "currency": "currency",
+    "at": "at",
+    "delivered": "delivered_at",
 }
 
 
@@ -63,6 +80,7 @@ def create(
     tax_number: TaxNumber = None,
     tax_detail: TaxDetail = None,
     owner_group: OwnerGroup = None,
+    alert_webhook_url: AlertUrl = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -82,6 +100,7 @@ def create(
             **cap_of(monthly_cap),
             **limits_of(requests_per_minute, tokens_per_minute, concurrency),
             **_tax_of(tax_country, tax_number, tax_detail),
+            **_alerts_to(alert_webhook_url),
         }
         print_one(gateway.post("accounts", body=body), as_json, "Account created")
 
@@ -114,6 +133,7 @@ def change(
     tax_number: TaxNumber = None,
     tax_detail: TaxDetail = None,
     owner_group: OwnerGroup = None,
+    alert_webhook_url: AlertUrl = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -135,6 +155,7 @@ def change(
             **limits_of(*limits),
             **_tax_of(tax_country, tax_number, tax_detail),
         }
+        body |= _alerts_to(alert_webhook_url)
         if not body:
             raise WrongArgument("nothing to change is named; see `solar-gateway accounts change --help`")
         print_one(gateway.patch("accounts", account, body=body), as_json, "Account changed")
@@ -152,6 +173,13 @@ def restore(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False)
     """Let it call again."""
     with operator(url) as gateway:
         print_one(gateway.patch("accounts", account, body={"status": "active"}), as_json, "Account restored")
+
+
+@app.command()
+def alerts(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Which thresholds its budgets have reached, and whether that was delivered."""
+    with operator(url) as gateway:
+        print_list(gateway.listed("accounts", account, "alerts", rows_max=ROWS_MAX), _ALERT_COLUMNS, as_json, "Alerts")
 
 
 def given(fields: dict[str, Any]) -> dict[str, Any]:
@@ -176,6 +204,10 @@ def _limit(option: str, text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise WrongArgument(f"--{option}: {text!r} is neither a whole number nor `none`")
     return int(text)
+
+
+def _alerts_to(url: str | None) -> dict[str, str | None]:
+    return {} if url is None else {"alert_webhook_url": None if url == NONE else url}
 
 
 def _tax_of(country: str | None, number: str | None, details: list[str] | None) -> dict[str, Any]:
