@@ -209,6 +209,11 @@ async def test_a_partners_year_from_its_first_call_to_its_withdrawal(story: Stor
     again = await story.then_its_invoice(hanbit, "2026-03")
     assert (owes(again), [one.number for one in again.credits]) == (owes(march), ["CN-2026-000001"])
 
+    await the_rest_of_the_year(story, hanbit, cafe, first, second)
+
+
+async def the_rest_of_the_year(story: Story, hanbit: str, cafe: str, first: str, second: str) -> None:
+    """From June on: new prices, a correction, a late call, a share, and the withdrawal."""
     # WHEN prices fall at midnight in Seoul, a minute apart
     await story.when_it_asks(hanbit, "2026-05-31T23:59", 1 * MILLION)
     await story.when_it_asks(hanbit, "2026-06-01T00:00", 1 * MILLION)
