@@ -110,17 +110,10 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     sessions = sessions_of(engine)
     redis_url = settings.redis_url.get_secret_value()
     redis = open_redis(redis_url, timeout_s=settings.redis_timeout_s, connections_max=settings.redis_connections_max)
-    pipe = open_pipe(
-        redis_url,
-        timeout_s=settings.redis_circuit_ms / 1000,
-        waiting_max=settings.redis_waiting_max,
-    )
+    waiting_max = settings.redis_waiting_max
+    pipe = open_pipe(redis_url, timeout_s=settings.redis_circuit_ms / 1000, waiting_max=waiting_max)
     # A connection of their own: a kept answer of megabytes must not stand in the way of an admission.
-    answers_pipe = open_pipe(
-        redis_url,
-        timeout_s=settings.redis_timeout_s,
-        waiting_max=settings.redis_waiting_max,
-    )
+    answers_pipe = open_pipe(redis_url, timeout_s=settings.redis_timeout_s, waiting_max=waiting_max)
     ticker = Ticker(pipe, batch_max=settings.script_batch_max, stream_max=settings.usage_stream_max)
     ledger = LedgerSync(ticker, partial(_read_counters, sessions), shards=settings.shards)
     journal = Journal(settings.data_dir / "spool", max_bytes=settings.journal_max_bytes)
