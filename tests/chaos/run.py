@@ -22,7 +22,7 @@ from tests.chaos.stage import Stage, open_stage
 
 CLIENTS = 16
 _PAUSE_S = (0.5, 1.5)
-_QUIET_S = 130.0
+_QUIET_S = 60.0
 _POLL_S = 0.1
 _HOLDS, _USAGE = "{s0}:holds", "{s0}:usage"
 _LABEL = re.compile(rb"\[\[sim: id=([A-Za-z0-9-]+) ")
