@@ -25,7 +25,7 @@ async def sent_of(shard: Shard, hold: Hold) -> bool:
 
 async def until_sent_is(shard: Shard, hold: Hold, value: bool) -> None:
     async with asyncio.timeout(10):
-        while await sent_of(shard, hold) is not value:
+        while await sent_of(shard, hold) is not value:  # noqa: ASYNC110 - Redis has nobody to tell
             await asyncio.sleep(0.01)
 
 
