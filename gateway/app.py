@@ -29,6 +29,9 @@ from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.keep import Keeper, Terms
 from gateway.admission.pipe import Pipe
+from gateway.alerts.job import AlertJob
+from gateway.alerts.refusals import Refusals
+from gateway.alerts.webhook import WebhookSender
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
@@ -48,6 +51,7 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
+from gateway.office.shares import OWN_SHARES, SHARES
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
@@ -75,6 +79,7 @@ class House:
     call_log: CallLog
     counts: CallCounts
     shelf: Shelf
+    refusals: Refusals
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
@@ -139,6 +144,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         call_log=CallLog(),
         counts=CallCounts(),
         shelf=_open_shelf(settings, answers_pipe),
+        refusals=Refusals(sessions, clock),
     )
     try:
         yield house
@@ -146,6 +152,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await house.solar.close()
         house.call_log.flush()
         house.counts.flush()
+        await house.refusals.close()
         await ticker.close()
         await answers_pipe.close()
         await redis.aclose()
@@ -177,6 +184,7 @@ def open_journey(house: House) -> Journey:
             answer_max_bytes=settings.idempotency_answer_max_bytes,
             memory_max_bytes=settings.idempotency_memory_max_bytes,
         ),
+        house.refusals,
     )
 
 
@@ -205,12 +213,15 @@ def http_app(house: House, journey: Journey) -> Litestar:
         proxies=proxies,
     )
     operator = Router(
-        "/operator/v1", route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE], guards=[operators_only(token)]
+        "/operator/v1",
+        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *SHARES],
+        guards=[operators_only(token)],
     )
     return Litestar(
         route_handlers=[
             *inference_routes(journey, settings.request_body_max_bytes, proxies),
             *ACCOUNT,
+            *OWN_SHARES,
             operator,
         ],
         dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
@@ -220,6 +231,23 @@ def http_app(house: House, journey: Journey) -> Litestar:
         ),
         request_max_body_size=settings.request_body_max_bytes,
         logging_config=None,
+    )
+
+
+def open_alerts(house: House) -> AlertJob:
+    """The background job that tells who pays that a budget runs out."""
+    settings = house.settings
+    sender = WebhookSender(
+        timeout_s=settings.alert_timeout_s,
+        attempts=settings.alert_attempts_at_once,
+        private_allowed=settings.alert_private_addresses == "allow",
+    )
+    return AlertJob(
+        house.sessions,
+        house.clock,
+        sender,
+        every_s=settings.alert_check_s,
+        attempts_max=settings.alert_attempts_max,
     )
 
 

@@ -145,6 +145,15 @@ class Settings(BaseSettings):
     usage_wait_s: float = Field(default=2.0, ge=0, le=30)
     month_grace_s: int = Field(default=7200, ge=0, le=864_000)
 
+    # ---- budget alerts
+    alert_check_s: float = Field(default=2.0, gt=0, le=3600, description="how often budgets are looked at")
+    alert_timeout_s: float = Field(default=10.0, gt=0, le=60, description="for one attempt to deliver one")
+    alert_attempts_at_once: int = Field(default=3, ge=1, le=10, description="attempts in a row, before it waits")
+    alert_attempts_max: int = Field(default=20, ge=1, le=100, description="such rows, ever later, before it gives up")
+    alert_private_addresses: Literal["refuse", "allow"] = Field(
+        default="refuse", description="may an alert be sent into a private network?"
+    )
+
     # ---- processes
     shutdown_grace_s: float = Field(default=30.0, ge=0, le=3600, description="running calls may go on for so long")
     shutdown_delay_s: float = Field(

@@ -29,6 +29,7 @@ class Account(SQLModel, table=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+    alert_webhook_url: str | None = None
     tax_country: str | None = None
     tax_registration_number: str | None = None
     owner_group: str

@@ -83,12 +83,13 @@ class DraftLine:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An invoice before it has a number. Its first four names are those of an issued one, so that both print alike."""
+    """An invoice before it has a number. Its first five names are those of an issued one, so that both print alike."""
 
     id: ClassVar[None] = None
     number: ClassVar[None] = None
     status: ClassVar[str] = "draft"
     issued_at: ClassVar[datetime | None] = None
+    proof_root: ClassVar[str | None] = None
 
     account_id: str
     month: str

@@ -20,6 +20,7 @@ from billing.invoice.draft import Draft
 from billing.invoice.read import InvoiceNotFound, IssuedCredit, credited_before, find_invoice, get_invoice
 from billing.invoice.store import add_credit, add_invoice, lock_counter, lock_credit_counter, lock_invoice, open_month
 from billing.invoice.tables import Invoice
+from billing.ledger.read import proof_root
 from billing.periods import zone_of
 
 ISSUER_ZONE = "Asia/Seoul"
@@ -37,7 +38,9 @@ async def issue(session: Session, draft: Draft, now: datetime, seller: Mapping[s
     if standing is not None:
         return standing
     counter.last_number += 1
-    return await add_invoice(session, draft, f"{year:04d}-{counter.last_number:06d}", now, seller)
+    invoice = await add_invoice(session, draft, f"{year:04d}-{counter.last_number:06d}", now, seller)
+    invoice.proof_root = await proof_root(session, draft.account_id, draft.month)
+    return invoice
 
 
 async def credit(

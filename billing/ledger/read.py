@@ -13,7 +13,8 @@ from decimal import Decimal
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
-from billing.ledger.tables import ClosedMonth, LedgerDay, LedgerEntry, LedgerGrantUse, LedgerTotal
+from billing.ledger.proof import Chain
+from billing.ledger.tables import ClosedMonth, LedgerDay, LedgerEntry, LedgerGrantUse, LedgerProof, LedgerTotal
 from billing.money import ZERO
 
 
@@ -59,3 +60,9 @@ async def first_booked(session: AsyncSession, after: str, before: str) -> str | 
     booked = col(LedgerDay.booked_month)
     query = select(LedgerDay.booked_month).where(booked > after, booked < before).order_by(booked).limit(1)
     return (await session.execute(query)).scalar_one_or_none()
+
+
+async def proof_root(session: AsyncSession, account_id: str, month: str) -> str | None:
+    """What the entries booked into an account's month lead to (PROOF.md); None where there are none, or none that is proved."""
+    found = await session.get(LedgerProof, (account_id, month), populate_existing=True)
+    return None if found is None or not found.entries else Chain(found.entries, found.head).root()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -89,6 +90,7 @@ def to_wire_prices(price: Price) -> tuple[str, str, str, str, str]:
     return price.texts
 
 
+@lru_cache(maxsize=4096)
 def from_wire_prices(prices: tuple[str, str, str, str, str]) -> ModelPrice:
     return ModelPrice(*map(Decimal, prices))
 

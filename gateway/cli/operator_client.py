@@ -148,6 +148,23 @@ class OperatorClient:
                 raise NotTheGateway(self.url, "answers with a list that has no end")
             after = page.next
 
+    def every(self, *path: str, query: Query) -> Iterator[dict[str, Any]]:
+        """All rows of a list of any length, one after the other; one page is held at a time."""
+        after: str | None = None
+        while True:
+            answer = self.get(*path, query={**query, "limit": self._page_rows, "after": after})
+            try:
+                page = msgspec.json.decode(answer.raw, type=_Page)
+            except msgspec.ValidationError:
+                raise NotTheGateway(self.url, "answered with something other than a list") from None
+            for row in page.data:
+                yield msgspec.json.decode(row, type=dict[str, Any])
+            if page.next is None:
+                return
+            if not page.data or page.next == after:
+                raise NotTheGateway(self.url, "answers with a list that has no end")
+            after = page.next
+
     def _ask(
         self,
         method: str,

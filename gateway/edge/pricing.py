@@ -19,6 +19,7 @@ from billing.club import store as club
 from billing.ledger.read import calls_since
 from billing.ledger.usage import usage
 from billing.money import ZERO, to_wire_decimal
+from gateway.edge.calls import all_calls
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.operator import ACTOR, one_of
 from gateway.edge.period import interval_of
@@ -138,4 +139,4 @@ async def usage_shape(
     return {"data": data, "total": to_wire_usage(total), "currency": "USD", "complete": complete}
 
 
-PRICING: list[Any] = [RateCards, add_fx_rate, fx_rates, set_manifest, manifests, all_usage]
+PRICING: list[Any] = [RateCards, add_fx_rate, fx_rates, set_manifest, manifests, all_usage, all_calls]

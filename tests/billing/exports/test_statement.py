@@ -69,6 +69,7 @@ def test_an_issued_invoice_has_the_shape_of_the_contract() -> None:
         "fx_rate": "1385.50",
         "fx_day": "2026-10-31",
         "issued_at": "2026-11-02T00:00:00Z",
+        "proof_root": None,
     }
     assert lines[0] == {
         "description": "solar-pro4, input tokens; discount 10.00 %",
