@@ -14,8 +14,9 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from decimal import Decimal
+
+from msgspec.structs import replace
 
 from billing.database import Sessions, StorageError
 from billing.money import CAP_USD_MAX, nano_usd_up

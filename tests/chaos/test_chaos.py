@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos.faults import FAULTS
 from tests.chaos.run import run
 
@@ -12,6 +14,7 @@ ANSWERED_MIN = 40
 """On a machine that does nothing else it is ten times as many."""
 
 
+@pytest.mark.timeout(400)  # 30 s on a machine that does nothing else
 async def test_not_one_call_is_lost_none_doubled_and_no_token_differs_whatever_is_killed(tmp_path: Path) -> None:
     report = await run(tmp_path, SEED, SECONDS)
     print(report.text())
