@@ -18,17 +18,14 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
+from gateway.admission.connect import AnyPipe, AnyRedis, open_pipe, open_redis, redis_answers
 from gateway.admission.keep import Keeper, Terms
-from gateway.admission.pipe import Pipe
 from gateway.alerts.job import AlertJob
 from gateway.alerts.refusals import Refusals
 from gateway.alerts.webhook import WebhookSender
@@ -69,7 +66,7 @@ class House:
     settings: Settings
     clock: Clock
     sessions: Sessions
-    redis: Redis
+    redis: AnyRedis
     ticker: Ticker
     admission: Admission
     keeper: Keeper
@@ -85,7 +82,7 @@ class House:
         """Do Redis and Postgres answer, within a second?"""
         try:
             async with asyncio.timeout(_PROBE_S):
-                return bool(await self.redis.ping()) and await answers(self.sessions)
+                return await redis_answers(self.redis) and await answers(self.sessions)
         except (RedisError, OSError, TimeoutError):
             return False
 
@@ -100,15 +97,16 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     clock = Clock(settings.clock_offset_ns)
     engine = open_engine(settings.database_url.get_secret_value(), connections_max=settings.database_connections_max)
     sessions = sessions_of(engine)
-    redis = _open_redis(settings)
-    pipe = Pipe(
-        settings.redis_url.get_secret_value(),
+    redis_url = settings.redis_url.get_secret_value()
+    redis = open_redis(redis_url, timeout_s=settings.redis_timeout_s, connections_max=settings.redis_connections_max)
+    pipe = open_pipe(
+        redis_url,
         timeout_s=settings.redis_timeout_s,
         waiting_max=settings.redis_waiting_max,
     )
     # A connection of their own: a kept answer of megabytes must not stand in the way of an admission.
-    answers_pipe = Pipe(
-        settings.redis_url.get_secret_value(),
+    answers_pipe = open_pipe(
+        redis_url,
         timeout_s=settings.redis_timeout_s,
         waiting_max=settings.redis_waiting_max,
     )
@@ -286,21 +284,7 @@ async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None
         raise ServiceUnavailable from None
 
 
-def _open_redis(settings: Settings) -> Redis:
-    """Bounded in connections and in time, without retries of its own: what may be repeated is decided where it is asked."""
-    if settings.redis_url is None:
-        raise SettingsError("GATEWAY_REDIS_URL is needed")
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        max_connections=settings.redis_connections_max,
-        socket_timeout=settings.redis_timeout_s,
-        socket_connect_timeout=settings.redis_timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
-
-
-def _open_shelf(settings: Settings, pipe: Pipe) -> Shelf:
+def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
     def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
         return pipe.ask(*command)
 
