@@ -193,4 +193,6 @@ class Shard:
         value: Any = await self.redis.get(key)
         if what == "h" and value[:1] == b"H":
             return value[:25] + value[33:]  # without its bucket
+        if what == "h" and value[:1] == b"S":
+            return msgspec.msgpack.decode(value[1:])[:4]  # without the stream's id of its record
         return value

@@ -67,6 +67,8 @@ def _without_instants(replies: list[list[Any]]) -> list[list[Any]]:
             out.append(["ok", masked(reply[1]), *reply[2:]])
         elif reply[0] == "no" and len(reply) == 5:
             out.append([*reply[:3], masked(reply[4])])
+        elif reply[0] == "ok" and len(reply) == 5 and isinstance(reply[2], list):
+            out.append(reply[:4])  # a settlement: the last is the stream's id of its record, which is an instant
         else:
             out.append(reply)
     return out
