@@ -249,13 +249,14 @@ class Journey:
         """Pass events on as they come. The last usage event and what follows it wait for the settlement."""
         hold = lease.hold
         tally = StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=ask.usage_wanted)
-        relay, splitter = Relay(trip.door.write, tally, lease), EventSplitter(self._bounds.sse_event_max_bytes)
+        splitter = EventSplitter(self._bounds.sse_event_max_bytes)
+        relay = Relay(trip.door, splitter, tally, lease)
         why = "deadline or worker stopped"
         try:
             async with trip.door.hang_up_cancels() if self._bounds.hang_up_cancels else ReadOn():
                 await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
-                async for chunk in answer.chunks():
-                    await relay.pass_on(splitter.feed(chunk))
+                while await answer.flow_into(relay.take):
+                    await relay.look()
                     if tally.ended:
                         break
                 tally.pass_on_rest(splitter.rest())
