@@ -48,6 +48,7 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
+from gateway.office.shares import OWN_SHARES, SHARES
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
@@ -205,12 +206,15 @@ def http_app(house: House, journey: Journey) -> Litestar:
         proxies=proxies,
     )
     operator = Router(
-        "/operator/v1", route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE], guards=[operators_only(token)]
+        "/operator/v1",
+        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *SHARES],
+        guards=[operators_only(token)],
     )
     return Litestar(
         route_handlers=[
             *inference_routes(journey, settings.request_body_max_bytes, proxies),
             *ACCOUNT,
+            *OWN_SHARES,
             operator,
         ],
         dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},

@@ -156,7 +156,7 @@ def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> str:
     sums = (("subtotal", invoice.subtotal, ""), ("tax", invoice.tax, invoice.tax_reason or ""))
     for row, amount, why in (*sums, ("total", invoice.total, "")):
         rows.append({"row": row, **head, "description": harmless(why), "amount": to_wire_decimal(amount)})
-    return _csv(INVOICE_COLUMNS, rows)
+    return csv_text(INVOICE_COLUMNS, rows)
 
 
 def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_name: str = "") -> str:
@@ -187,7 +187,7 @@ def share_json(share: Statement) -> dict[str, Any]:
 
 def share_csv(shares: Iterable[Statement]) -> str:
     """One row a statement; columns as in `SHARE_COLUMNS`."""
-    return _csv(SHARE_COLUMNS, [_share_cells(share) for share in shares])
+    return csv_text(SHARE_COLUMNS, [_share_cells(share) for share in shares])
 
 
 def share_text(share: Statement, account_name: str = "") -> str:
@@ -276,7 +276,7 @@ def harmless(text: str) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, columns, restval="")
     writer.writeheader()

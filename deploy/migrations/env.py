@@ -11,6 +11,7 @@ import billing.club.tables
 import billing.fx
 import billing.invoice.tables
 import billing.ledger.tables
+import billing.payouts.tables
 import billing.rate_cards
 import billing.share.tables
 import gateway.keys.tables

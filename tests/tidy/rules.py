@@ -48,6 +48,7 @@ OWNING_ROOMS: Final = ("gateway", "billing", "sdk/solar_sdk")  # each package in
 DOORS: Final[Mapping[str, tuple[str, ...]]] = {
     "litestar": (
         "gateway/edge/*",
+        "gateway/office/*",
         "gateway/doors/inference.py",
         "gateway/app.py",
         "gateway/sandbox/*",
