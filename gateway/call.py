@@ -29,6 +29,11 @@ class RateLimit(msgspec.Struct, frozen=True):
     tokens_per_minute: int = 0
     concurrency: int = 0
 
+    @property
+    def is_any(self) -> bool:
+        """Does it limit anything?"""
+        return bool(self.requests_per_minute or self.tokens_per_minute or self.concurrency)
+
 
 class Caller(msgspec.Struct, frozen=True):
     """Who calls, and on which terms: the newest state of a key and its account, at most `key_cache_s` old."""
@@ -47,6 +52,8 @@ class Caller(msgspec.Struct, frozen=True):
     endpoints: frozenset[str] | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     rate_limits: tuple[RateLimit, ...] = ()
+    model_limits: tuple[tuple[str, RateLimit], ...] = ()
+    """Limits of the calls of one model, by its name."""
     monthly_cap_nano_usd: int = NO_CAP
     key_cap_nano_usd: int = NO_CAP
     prepaid_nano_usd: int | None = None

@@ -29,6 +29,9 @@ class Account(SQLModel, table=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+    model_limits: dict[str, Any] = Field(
+        default_factory=dict, sa_type=DOCUMENT, sa_column_kwargs={"server_default": "{}"}
+    )
     tax_country: str | None = None
     tax_registration_number: str | None = None
     owner_group: str

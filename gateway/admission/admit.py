@@ -218,6 +218,7 @@ def _refusal(reply: list[Any]) -> Exception:
     headers = to_wire_limits(limits)
     if reason == "money":
         return not_covered(scope, "does not cover this call", headers)
-    whose = "key" if scope.startswith("k:") else "account"
+    kind, _, model = (*scope.split(":", 2), "")[:3]
+    whose = ("key" if kind == "k" else "account") + (f" for {model}" if model else "")
     what = {"requests": "requests per minute", "tokens": "tokens per minute", "concurrency": "concurrent calls"}[reason]
     return RateLimited(f"{what} of this {whose}", int(wait_ms), headers, concurrency=reason == "concurrency")

@@ -45,7 +45,9 @@ def to_wire_bound(call: Call) -> tuple[int, int, int, int, int]:
 
 def to_wire_place(call: Call) -> tuple[list[tuple[str, int, int, int]], int, list[tuple[str, int]]]:
     """Which limits and caps a call counts against, and as how many tokens: (rates, tokens, money)."""
-    rates = [(r.scope, r.requests_per_minute, r.tokens_per_minute, r.concurrency) for r in call.caller.rate_limits]
+    caller, names = call.caller, (call.price.model, call.model_asked)
+    limits = [*caller.rate_limits, *(limit for model, limit in caller.model_limits if model in names)]
+    rates = [(r.scope, r.requests_per_minute, r.tokens_per_minute, r.concurrency) for r in limits]
     tokens = call.prompt_tokens_max + call.output_tokens_expected
     return rates, tokens, call.caller.money_scopes(str(call.month))
 

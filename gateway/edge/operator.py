@@ -34,6 +34,7 @@ _KINDS = ("standard", "club")
 _BILLING = ("invoice", "prepaid", "stripe_meter")
 _STATUSES = ("active", "suspended", "closed")
 _LIMIT_MAX = 1_000_000_000
+_MODELS_MAX = 64
 
 
 def one_of(value: str, allowed: tuple[str, ...], field: str) -> str:
@@ -42,12 +43,16 @@ def one_of(value: str, allowed: tuple[str, ...], field: str) -> str:
     return value
 
 
-def checked_limits(limits: dict[str, int | None]) -> dict[str, int | None]:
-    for name, value in limits.items():
+def checked_limits(limits: dict[str, Any]) -> dict[str, Any]:
+    """The columns of limits; raises `InvalidRequest` for a limit that is none."""
+    models = limits["model_limits"]
+    if len(models) > _MODELS_MAX:
+        raise InvalidRequest(f"limits.models: at most {_MODELS_MAX} models.", param="limits.models")
+    named = {f"limits.{name}": value for name, value in limits.items() if name != "model_limits"}
+    named |= {f"limits.models.{model}.{name}": value for model, own in models.items() for name, value in own.items()}
+    for name, value in named.items():
         if value is not None and not 1 <= value <= _LIMIT_MAX:
-            raise InvalidRequest(
-                f"limits.{name}: must be from 1 to {_LIMIT_MAX}, or null for none.", param=f"limits.{name}"
-            )
+            raise InvalidRequest(f"{name}: must be from 1 to {_LIMIT_MAX}, or null for none.", param=name)
     return limits
 
 

@@ -27,10 +27,16 @@ Count = Annotated[int, Meta(ge=0, le=10**15)]
 """What Redis, whose numbers are doubles, still counts exactly."""
 
 
-class Limits(Struct, forbid_unknown_fields=True):
+class ModelLimits(Struct, forbid_unknown_fields=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+
+
+class Limits(ModelLimits, forbid_unknown_fields=True):
+    """Limits of all calls, and beside them those of one model's."""
+
+    models: dict[Text, ModelLimits] | None = None
 
 
 class Tax(Struct, forbid_unknown_fields=True):
@@ -133,8 +139,10 @@ class CloseOrder(Struct, forbid_unknown_fields=True):
     draft: bool = False
 
 
-def columns_of_limits(limits: Limits | None) -> dict[str, int | None]:
-    return msgspec.structs.asdict(limits or Limits())
+def columns_of_limits(limits: Limits | None) -> dict[str, Any]:
+    limits = limits or Limits()
+    models = {model: msgspec.structs.asdict(own) for model, own in (limits.models or {}).items()}
+    return {name: getattr(limits, name) for name in ModelLimits.__struct_fields__} | {"model_limits": models}
 
 
 def to_wire_account(row: Account) -> dict[str, Any]:
@@ -229,9 +237,6 @@ def _money(amount: Decimal | None) -> str | None:
     return None if amount is None else to_wire_decimal(amount)
 
 
-def _limits(row: Account | ApiKey) -> dict[str, int | None]:
-    return {
-        "requests_per_minute": row.requests_per_minute,
-        "tokens_per_minute": row.tokens_per_minute,
-        "concurrency": row.concurrency,
-    }
+def _limits(row: Account | ApiKey) -> dict[str, Any]:
+    limits: dict[str, Any] = {name: getattr(row, name) for name in ModelLimits.__struct_fields__}
+    return {**limits, "models": row.model_limits} if row.model_limits else limits

@@ -31,8 +31,8 @@ def new_account_id() -> str:
     return f"acc_{uuid7(time.time_ns() // 1_000_000).hex}"
 
 
-def a_price(prices: ModelPrice = PRICES, discount: str = "0") -> Price:
-    return Price("solar-pro4", "card_1", prices, Decimal(discount), "none")
+def a_price(prices: ModelPrice = PRICES, discount: str = "0", model: str = "solar-pro4") -> Price:
+    return Price(model, "card_1", prices, Decimal(discount), "none")
 
 
 def a_caller(
@@ -44,6 +44,7 @@ def a_caller(
     key_cap_nano: int = NO_CAP,
     prepaid_nano: int | None = None,
     limits: Sequence[RateLimit] = (),
+    model_limits: Sequence[tuple[str, RateLimit]] = (),
 ) -> Caller:
     return Caller(
         account_id=account_id,
@@ -52,6 +53,7 @@ def a_caller(
         zone="Asia/Seoul",
         currency="USD",
         rate_limits=tuple(limits),
+        model_limits=tuple(model_limits),
         monthly_cap_nano_usd=cap_nano,
         key_cap_nano_usd=key_cap_nano,
         prepaid_nano_usd=prepaid_nano,
@@ -77,7 +79,7 @@ def a_call(
         accepted_ns=now_ns,
         month=Month.of(from_ns(now_ns), caller.zone),
         endpoint="chat",
-        model_asked="solar-pro4",
+        model_asked=(price or a_price()).model,
         streamed=False,
         price=price or a_price(),
         prompt_tokens_max=prompt_max,

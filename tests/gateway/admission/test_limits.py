@@ -8,7 +8,7 @@ from billing.usage import Usage
 from gateway.call import Call, RateLimit
 from gateway.errors import RateLimited
 from tests.gateway.admission.shard import BUCKET_MS, WINDOW_BUCKETS, Shard
-from tests.gateway.values import a_call, a_caller, new_account_id
+from tests.gateway.values import a_call, a_caller, a_price, new_account_id
 
 
 def limited(**limits: int) -> Call:
@@ -155,3 +155,24 @@ async def test_the_tightest_of_account_and_key_decides_and_is_shown(shard: Shard
     assert "key" in error.message
     other = a_caller(account, key_id="key_2", limits=limits[:1])
     assert (await shard.admit(a_call(other))).limit_headers["x-ratelimit-remaining-requests"] == "2"
+
+
+async def test_a_models_own_limit_counts_its_calls_alone_beside_those_of_the_account(shard: Shard) -> None:
+    account = new_account_id()
+    of_model = RateLimit(f"a:{account}:solar-pro4", requests_per_minute=1)
+    caller = a_caller(
+        account,
+        limits=[RateLimit(f"a:{account}", requests_per_minute=3)],
+        model_limits=[("solar-pro4", of_model), ("solar-mini4", RateLimit(f"a:{account}:solar-mini4", concurrency=1))],
+    )
+    hold = await shard.admit(a_call(caller))
+    assert hold.limit_headers["x-ratelimit-limit-requests"] == "1"
+    error = await refused(shard, a_call(caller))
+    assert "account for solar-pro4" in error.message
+    mini = a_price(model="solar-mini4")
+    other = await shard.admit(a_call(caller, price=mini))
+    error = await refused(shard, a_call(caller, price=mini))
+    assert error.code == "concurrency_limit_exceeded"
+    await shard.admission.give_back(other)
+    await shard.admit(a_call(caller, price=mini))
+    await refused(shard, a_call(caller, price=a_price(model="solar-pro3")))  # the account's third was the last
