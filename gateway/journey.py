@@ -24,7 +24,7 @@ from billing.usage import NOTHING
 from gateway.admission.admit import Admission, StaleCaller, StalePrices
 from gateway.admission.keep import Keeper, Lease
 from gateway.call import Caller, Hold, Outcome, Settlement
-from gateway.clock import Clock, Deadlines, from_ns
+from gateway.clock import Clock, Deadlines
 from gateway.errors import (
     GatewayError,
     KeyNotAllowed,
@@ -168,9 +168,8 @@ class Journey:
 
     async def _admit(self, trip: Trip, ask: Ask, body_bytes: int) -> Hold:
         caller = trip.caller_known
-        accepted_at = from_ns(trip.accepted_ns)
         for _ in range(_ADMIT_ATTEMPTS):
-            price = await self._price(ask, caller, accepted_at)
+            price = await self._price(ask, caller, trip.accepted_at)
             version = self._prices.version
             trip.call = trip.new_call(caller, ask, price, body_bytes, self._bounds.expected)
             try:

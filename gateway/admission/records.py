@@ -10,17 +10,22 @@ from msgspec import structs
 
 from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts, to_wire_prices, to_wire_record
 from billing.prices import Price
-from billing.usage import GRANT_ORDER, NOTHING, PAGE_KINDS, Usage, less
-from gateway.call import Call, Outcome
+from billing.usage import GRANT_ORDER, NOTHING, Usage, less
+from gateway.call import Call, Outcome, RateLimit
 
 _MS = 1_000_000
 _BEYOND_CAP, _BEYOND_HOLD = "beyond the cap", "beyond its hold"
-_KINDS = (*GRANT_ORDER, *PAGE_KINDS)
 
 
 def to_wire_usage(usage: Usage) -> list[int]:
     """Counts in the script's order."""
-    return [usage.quantity(kind) for kind in _KINDS]
+    return [
+        usage.output_tokens,
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.standard_pages,
+        usage.enhanced_pages,
+    ]
 
 
 def from_wire_usage(counts: list[int]) -> Usage:
@@ -31,28 +36,29 @@ def from_wire_usage(counts: list[int]) -> Usage:
     return Usage(fresh, cached, output, standard, enhanced)
 
 
-def to_wire_pico(price: Price) -> list[int]:
-    return [price.pico_usd(kind) for kind in _KINDS]
+def to_wire_pico(price: Price) -> tuple[int, ...]:
+    """Prices in the script's order."""
+    return price.pico
 
 
 def to_wire_bound(call: Call) -> tuple[int, int, int, int, int]:
     """What the call can become at most: (output tokens, prompt tokens, pico-USD an output token, a prompt token, for all pages)."""
-    pico = call.price.pico_usd
+    output_pico, fresh, cached, standard, enhanced = call.price.pico
     output = call.output_tokens_max if call.output_tokens_first is None else call.output_tokens_first
-    pages = call.pages_max * max(pico("standard"), pico("enhanced"))
-    return output, call.prompt_tokens_max, pico("output"), max(pico("input"), pico("cached_input")), pages
+    return output, call.prompt_tokens_max, output_pico, max(fresh, cached), call.pages_max * max(standard, enhanced)
 
 
-def to_wire_place(call: Call) -> tuple[list[tuple[str, int, int, int]], int, list[tuple[str, int]]]:
+def to_wire_place(call: Call) -> tuple[tuple[RateLimit, ...], int, list[tuple[str, int]]]:
     """Which limits and caps a call counts against, and as how many tokens: (rates, tokens, money)."""
     caller, names = call.caller, (call.price.model, call.model_asked)
-    limits = [*caller.rate_limits, *(limit for model, limit in caller.model_limits if model in names)]
-    rates = [(r.scope, r.requests_per_minute, r.tokens_per_minute, r.concurrency) for r in limits]
+    rates = caller.rate_limits
+    if caller.model_limits:
+        rates += tuple(limit for model, limit in caller.model_limits if model in names)
     tokens = call.prompt_tokens_max + call.output_tokens_expected
     return rates, tokens, call.caller.money_scopes(str(call.month))
 
 
-def to_wire_orphan(call: Call) -> tuple[int, list[int], list[int], str]:
+def to_wire_orphan(call: Call) -> tuple[int, list[int], tuple[int, ...], str]:
     """What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated."""
     best = Usage(call.prompt_tokens_best, standard_pages=call.pages_best)
     record = record_of(call, Outcome(best, estimated_reason=ORPHANED))

@@ -228,8 +228,11 @@ class InferenceCycle:
 
     def put(self, data: bytes) -> bool:
         """Write at once; False where the client is slow, so that `drained` should be awaited before more."""
-        self._send(self._framed(data))
-        return not self._flow.write_paused or self.disconnected
+        if self.disconnected:
+            return True
+        if not self._transport.is_closing():
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return not self._flow.write_paused
 
     async def drained(self) -> None:
         """Until the client has read most of what was written, or is gone."""
