@@ -18,17 +18,17 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
+from gateway.admission.connect import AnyPipe, AnyRedis, open_pipe, open_redis, redis_answers
 from gateway.admission.keep import Keeper, Terms
-from gateway.admission.pipe import Pipe
+from gateway.alerts.job import AlertJob
+from gateway.alerts.refusals import Refusals
+from gateway.alerts.webhook import WebhookSender
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
@@ -66,7 +66,7 @@ class House:
     settings: Settings
     clock: Clock
     sessions: Sessions
-    redis: Redis
+    redis: AnyRedis
     ticker: Ticker
     admission: Admission
     keeper: Keeper
@@ -76,12 +76,13 @@ class House:
     call_log: CallLog
     counts: CallCounts
     shelf: Shelf
+    refusals: Refusals
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
         try:
             async with asyncio.timeout(_PROBE_S):
-                return bool(await self.redis.ping()) and await answers(self.sessions)
+                return await redis_answers(self.redis) and await answers(self.sessions)
         except (RedisError, OSError, TimeoutError):
             return False
 
@@ -96,15 +97,16 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     clock = Clock(settings.clock_offset_ns)
     engine = open_engine(settings.database_url.get_secret_value(), connections_max=settings.database_connections_max)
     sessions = sessions_of(engine)
-    redis = _open_redis(settings)
-    pipe = Pipe(
-        settings.redis_url.get_secret_value(),
+    redis_url = settings.redis_url.get_secret_value()
+    redis = open_redis(redis_url, timeout_s=settings.redis_timeout_s, connections_max=settings.redis_connections_max)
+    pipe = open_pipe(
+        redis_url,
         timeout_s=settings.redis_timeout_s,
         waiting_max=settings.redis_waiting_max,
     )
     # A connection of their own: a kept answer of megabytes must not stand in the way of an admission.
-    answers_pipe = Pipe(
-        settings.redis_url.get_secret_value(),
+    answers_pipe = open_pipe(
+        redis_url,
         timeout_s=settings.redis_timeout_s,
         waiting_max=settings.redis_waiting_max,
     )
@@ -140,6 +142,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         call_log=CallLog(),
         counts=CallCounts(),
         shelf=_open_shelf(settings, answers_pipe),
+        refusals=Refusals(sessions, clock),
     )
     try:
         yield house
@@ -147,6 +150,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await house.solar.close()
         house.call_log.flush()
         house.counts.flush()
+        await house.refusals.close()
         await ticker.close()
         await answers_pipe.close()
         await redis.aclose()
@@ -178,6 +182,7 @@ def open_journey(house: House) -> Journey:
             answer_max_bytes=settings.idempotency_answer_max_bytes,
             memory_max_bytes=settings.idempotency_memory_max_bytes,
         ),
+        house.refusals,
     )
 
 
@@ -227,6 +232,23 @@ def http_app(house: House, journey: Journey) -> Litestar:
     )
 
 
+def open_alerts(house: House) -> AlertJob:
+    """The background job that tells who pays that a budget runs out."""
+    settings = house.settings
+    sender = WebhookSender(
+        timeout_s=settings.alert_timeout_s,
+        attempts=settings.alert_attempts_at_once,
+        private_allowed=settings.alert_private_addresses == "allow",
+    )
+    return AlertJob(
+        house.sessions,
+        house.clock,
+        sender,
+        every_s=settings.alert_check_s,
+        attempts_max=settings.alert_attempts_max,
+    )
+
+
 def open_drain(house: House) -> Drain:
     """The background job that moves usage records into the ledger."""
     settings = house.settings
@@ -262,21 +284,7 @@ async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None
         raise ServiceUnavailable from None
 
 
-def _open_redis(settings: Settings) -> Redis:
-    """Bounded in connections and in time, without retries of its own: what may be repeated is decided where it is asked."""
-    if settings.redis_url is None:
-        raise SettingsError("GATEWAY_REDIS_URL is needed")
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        max_connections=settings.redis_connections_max,
-        socket_timeout=settings.redis_timeout_s,
-        socket_connect_timeout=settings.redis_timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
-
-
-def _open_shelf(settings: Settings, pipe: Pipe) -> Shelf:
+def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
     def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
         return pipe.ask(*command)
 

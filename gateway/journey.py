@@ -23,6 +23,7 @@ from billing.prices import Price, cost
 from billing.usage import NOTHING
 from gateway.admission.admit import Admission, StaleCaller, StalePrices
 from gateway.admission.keep import Keeper, Lease
+from gateway.alerts.refusals import Refusals
 from gateway.call import Caller, Hold, Outcome, Settlement
 from gateway.clock import Clock, Deadlines
 from gateway.errors import (
@@ -79,6 +80,7 @@ class Journey:
         call_log: CallLog,
         counts: CallCounts,
         repeats: Repeats,
+        refusals: Refusals,
     ) -> None:
         self._clock = clock
         self._identify = identify
@@ -91,6 +93,7 @@ class Journey:
         self._call_log = call_log
         self._counts = counts
         self._repeats = repeats
+        self._refusals = refusals
 
     async def carry(self, door: Door) -> None:
         """Answer one call, whatever happens."""
@@ -101,6 +104,8 @@ class Journey:
             trip.outcome = await self._carry(trip)
         except GatewayError as error:
             trip.outcome, trip.code = ("interrupted" if door.started else "refused"), error.code
+            if isinstance(error, NotCovered):
+                self._refusals.saw(trip.caller_known, error)
             await self._tell(trip, error)
         except asyncio.CancelledError:
             if not self._deadlines.end(task):

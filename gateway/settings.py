@@ -11,12 +11,13 @@ import os
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
+_CLUSTER_SHARDS = 64
 
 
 class SettingsError(ValueError):
@@ -113,7 +114,12 @@ class Settings(BaseSettings):
     )
     unknown_keys_per_minute: int = Field(default=60, ge=1, le=1_000_000, description="how fast that fills up again")
     unknown_keys_addresses_max: int = Field(default=10_000, ge=1, le=10_000_000)
-    shards: int = Field(default=1, ge=1, le=1024)
+    shards: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="0 takes 64 on a cluster, 1 on a single Redis; fixed for a deployment's life",
+    )
 
     # ---- calls with an Idempotency-Key
     idempotency_keep_s: int = Field(default=86_400, ge=60, le=604_800, description="a key is remembered this long")
@@ -142,11 +148,27 @@ class Settings(BaseSettings):
     usage_wait_s: float = Field(default=2.0, ge=0, le=30)
     month_grace_s: int = Field(default=7200, ge=0, le=864_000)
 
+    # ---- budget alerts
+    alert_check_s: float = Field(default=2.0, gt=0, le=3600, description="how often budgets are looked at")
+    alert_timeout_s: float = Field(default=10.0, gt=0, le=60, description="for one attempt to deliver one")
+    alert_attempts_at_once: int = Field(default=3, ge=1, le=10, description="attempts in a row, before it waits")
+    alert_attempts_max: int = Field(default=20, ge=1, le=100, description="such rows, ever later, before it gives up")
+    alert_private_addresses: Literal["refuse", "allow"] = Field(
+        default="refuse", description="may an alert be sent into a private network?"
+    )
+
     # ---- processes
     shutdown_grace_s: float = Field(default=30.0, ge=0, le=3600, description="running calls may go on for so long")
     shutdown_delay_s: float = Field(
         default=0.0, ge=0, le=60, description="not ready, yet still serving: until balancers have noticed"
     )
+
+    @model_validator(mode="after")
+    def _shards_by_kind(self) -> Self:
+        if self.shards == 0:
+            url = "" if self.redis_url is None else self.redis_url.get_secret_value()
+            self.shards = _CLUSTER_SHARDS if url.partition("://")[0].endswith("+cluster") else 1
+        return self
 
     def upstream_key_list(self) -> list[str]:
         return [key.strip() for key in self.upstream_keys.get_secret_value().split(",") if key.strip()]

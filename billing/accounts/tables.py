@@ -32,6 +32,7 @@ class Account(SQLModel, table=True):
     model_limits: dict[str, Any] = Field(
         default_factory=dict, sa_type=DOCUMENT, sa_column_kwargs={"server_default": "{}"}
     )
+    alert_webhook_url: str | None = None
     tax_country: str | None = None
     tax_registration_number: str | None = None
     owner_group: str

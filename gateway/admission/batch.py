@@ -1,4 +1,4 @@
-"""One script call per event-loop tick and shard.
+"""One script call per event-loop tick and shard, one write per tick and node.
 
 Everything that the calls of one tick ask of a shard goes out as one EVALSHA: the round trip and the client's own cost are shared
 (8–12 µs an operation instead of 140–240, design.md section 8). The script runs the operations in the order in which they were asked.
@@ -17,7 +17,8 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from gateway.admission.pipe import Pipe, StoreUnavailable
+from gateway.admission.connect import AnyPipe
+from gateway.admission.pipe import Command, StoreUnavailable
 
 _SCRIPTS = Path(__file__).parent / "scripts"
 TICK = "\n".join(
@@ -36,7 +37,7 @@ _decode = msgspec.msgpack.Decoder(list[Reply]).decode
 class Ticker:
     """Collects operations and sends those of one tick together."""
 
-    def __init__(self, pipe: Pipe, *, batch_max: int, stream_max: int) -> None:
+    def __init__(self, pipe: AnyPipe, *, batch_max: int, stream_max: int) -> None:
         self._pipe = pipe
         self._batch_max = batch_max
         self._stream_max = stream_max
@@ -54,13 +55,23 @@ class Ticker:
 
     def _send_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        for shard, asked in waiting.items():
-            for start in range(0, len(asked), self._batch_max):
-                self._send(stream_key(shard), asked[start : start + self._batch_max], "EVALSHA", _SHA)
+        parts = [
+            (stream_key(shard), asked[start : start + self._batch_max])
+            for shard, asked in waiting.items()
+            for start in range(0, len(asked), self._batch_max)
+        ]
+        commands = [self._command(key, asked, "EVALSHA", _SHA) for key, asked in parts]
+        for (key, asked), sent in zip(parts, self._pipe.ask_many(commands), strict=True):
+            self._expect(key, asked, sent)
 
-    def _send(self, key: str, asked: _Asked, *how: str) -> None:
-        operations = [operation for operation, _ in asked]
-        sent = self._pipe.ask(*how, 1, key, self._stream_max, *operations)
+    def lengths(self, shards: int) -> list[asyncio.Future[int]]:
+        """How many records each shard's usage stream holds; asked in one write a node."""
+        return self._pipe.ask_many([("XLEN", stream_key(shard)) for shard in range(shards)])
+
+    def _command(self, key: str, asked: _Asked, *how: str) -> Command:
+        return (*how, 1, key, self._stream_max, *(operation for operation, _ in asked))
+
+    def _expect(self, key: str, asked: _Asked, sent: asyncio.Future[Any]) -> None:
         self._sent.add(sent)
         sent.add_done_callback(partial(self._answered, key, asked))
 
@@ -72,7 +83,7 @@ class Ticker:
         error = sent.exception()
         if isinstance(error, ResponseError) and str(error).startswith("NOSCRIPT"):
             # A restarted Redis has forgotten its scripts; nothing of this batch has run yet.
-            self._send(key, asked, "EVAL", TICK)
+            self._expect(key, asked, self._pipe.ask(*self._command(key, asked, "EVAL", TICK)))
         elif isinstance(error, ResponseError) and not str(error).startswith(_AWAY):
             _fail(asked, error)
         elif error is not None:

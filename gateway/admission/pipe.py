@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hiredis
@@ -43,6 +45,14 @@ class Pipe:
         if link is None or link.broken:
             return asyncio.ensure_future(self._ask_when_connected(command))
         return self._ask(link, command)
+
+    def ask_many(self, commands: Sequence[Command]) -> list[asyncio.Future[Any]]:
+        """Send commands in one write, one behind the other; each future has its own reply."""
+        link = self._link
+        if link is None or link.broken or link.waiting_count + len(commands) > self._waiting_max:
+            return [self.ask(*command) for command in commands]
+        with link.corked():
+            return [link.ask(command) for command in commands]
 
     def _ask(self, link: _Link, command: Command) -> asyncio.Future[Any]:
         if link.waiting_count >= self._waiting_max:
@@ -95,6 +105,7 @@ class _Link(asyncio.Protocol):
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
+        self._corked: list[bytes] | None = None
         self.broken = False
 
     @property
@@ -109,8 +120,22 @@ class _Link(asyncio.Protocol):
         self._waiting.append((self._loop.time() + self._timeout_s, future))
         if self._watch is None:
             self._watch = self._loop.call_later(self._timeout_s, self._look_at_oldest)
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+        if self._corked is None:
+            self._transport.write(packed)
+        else:
+            self._corked.append(packed)
         return future
+
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """What is asked inside leaves together."""
+        self._corked = []
+        try:
+            yield
+        finally:
+            packed, self._corked = self._corked, None
+            self._transport.write(b"".join(packed))
 
     async def finish(self) -> None:
         due = [future for _, future in self._waiting]

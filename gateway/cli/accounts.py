@@ -25,6 +25,10 @@ TaxCountry: TypeAlias = Annotated[str | None, typer.Option("--tax-country", meta
 TaxNumber: TypeAlias = Annotated[str | None, typer.Option("--tax-number", help="The registration number.")]
 OwnerGroup: TypeAlias = Annotated[str | None, typer.Option("--owner-group", help="Accounts of one owner.")]
 
+AlertUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--alert-webhook-url", help="Where budget alerts are sent (https), or `none`.")
+]
+
 _COLUMNS = {
     "id": "id",
     "name": "name",
@@ -35,6 +39,19 @@ _COLUMNS = {
     "cap": "monthly_cap",
     "balance": "prepaid_balance",
     "zone": "timezone",
+}
+
+_ALERT_COLUMNS = {
+    "scope": "scope",
+    "key": "key_id",
+    "month": "month",
+    "reached %": "threshold",
+    "why": "reason",
+    "budget": "budget",
+    "spent": "spent",
+    "currency": "currency",
+    "at": "at",
+    "delivered": "delivered_at",
 }
 
 
@@ -53,6 +70,7 @@ def create(
     tax_country: TaxCountry = None,
     tax_number: TaxNumber = None,
     owner_group: OwnerGroup = None,
+    alert_webhook_url: AlertUrl = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -72,6 +90,7 @@ def create(
             **cap_of(monthly_cap),
             **limits_of(requests_per_minute, tokens_per_minute, concurrency),
             **_tax_of(tax_country, tax_number),
+            **_alerts_to(alert_webhook_url),
         }
         print_one(gateway.post("accounts", body=body), as_json, "Account created")
 
@@ -103,6 +122,7 @@ def change(
     tax_country: TaxCountry = None,
     tax_number: TaxNumber = None,
     owner_group: OwnerGroup = None,
+    alert_webhook_url: AlertUrl = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -119,6 +139,7 @@ def change(
             missing = next(option for option, text in zip(LIMITS, limits, strict=True) if text is None)
             raise WrongArgument(f"--{missing}: the three limits are set together; give it too, as a number or `none`")
         body = {**given(texts), **cap_of(monthly_cap), **limits_of(*limits), **_tax_of(tax_country, tax_number)}
+        body |= _alerts_to(alert_webhook_url)
         if not body:
             raise WrongArgument("nothing to change is named; see `solar-gateway accounts change --help`")
         print_one(gateway.patch("accounts", account, body=body), as_json, "Account changed")
@@ -136,6 +157,13 @@ def restore(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False)
     """Let it call again."""
     with operator(url) as gateway:
         print_one(gateway.patch("accounts", account, body={"status": "active"}), as_json, "Account restored")
+
+
+@app.command()
+def alerts(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Which thresholds its budgets have reached, and whether that was delivered."""
+    with operator(url) as gateway:
+        print_list(gateway.listed("accounts", account, "alerts", rows_max=ROWS_MAX), _ALERT_COLUMNS, as_json, "Alerts")
 
 
 def given(fields: dict[str, Any]) -> dict[str, Any]:
@@ -160,6 +188,10 @@ def _limit(option: str, text: str | None) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise WrongArgument(f"--{option}: {text!r} is neither a whole number nor `none`")
     return int(text)
+
+
+def _alerts_to(url: str | None) -> dict[str, str | None]:
+    return {} if url is None else {"alert_webhook_url": None if url == NONE else url}
 
 
 def _tax_of(country: str | None, number: str | None) -> dict[str, Any]:

@@ -35,8 +35,8 @@ class Desk:
     identify: Identify
     prices: PriceTable
     admission: Admission
-    flushed: Callable[[], Awaitable[bool]]
-    """Waits, within a bound, until the ledger holds every call settled so far; False where it does not yet."""
+    flushed: Callable[..., Awaitable[bool]]
+    """Waits, within a bound, until the ledger holds every call (of an account) settled so far; False where it does not yet."""
     grant_months: int
     month_grace_s: int
     proxies: Proxies = NO_PROXIES

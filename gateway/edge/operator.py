@@ -12,9 +12,14 @@ from litestar import Controller, get, patch, post
 from msgspec import UNSET, structs
 
 from billing.accounts import store as accounts
+from billing.accounts.tables import Account
 from billing.club import store as club
+from billing.database import Session
 from billing.money import MINOR_UNIT
 from billing.terms import usd_per_unit_of
+from gateway.alerts import store as alert_store
+from gateway.alerts.shapes import to_wire_alert
+from gateway.alerts.webhook import UnsafeUrl, checked_url
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.period import checked_zone
 from gateway.edge.shapes import (
@@ -80,10 +85,12 @@ class Accounts(Controller):
             "tax_country": data.tax.country if data.tax else None,
             "tax_registration_number": data.tax.registration_number if data.tax else None,
             "owner_group": data.owner_group,
+            "alert_webhook_url": _checked_url(data.alert_webhook_url),
             **checked_limits(columns_of_limits(data.limits)),
         }
         async with desk.sessions.begin() as session:
-            return to_wire_account(await accounts.create(session, values, ACTOR, desk.now()))
+            row = await accounts.create(session, values, ACTOR, desk.now())
+            return to_wire_account(row) | await _new_secret(session, row, None, desk)
 
     @get()
     async def listed(self, desk: Desk, after: str | None = None, limit: int = 100) -> dict[str, Any]:
@@ -104,9 +111,19 @@ class Accounts(Controller):
         async with desk.sessions.begin() as session:
             before = await accounts.get(session, account_id)
             worth = await usd_per_unit_of(session, before.currency, before.timezone, desk.now())
+            url_before = before.alert_webhook_url
             row = await accounts.change(session, account_id, _changes(data, worth), ACTOR, desk.now())
+            secret = await _new_secret(session, row, url_before, desk)
         await desk.admission.outdate(row.id, row.epoch)
-        return to_wire_account(row)
+        return to_wire_account(row) | secret
+
+    @get("/{account_id:str}/alerts")
+    async def alerts(self, account_id: str, desk: Desk) -> dict[str, Any]:
+        """An account's newest alerts, and how far their delivery has come."""
+        async with desk.sessions() as session:
+            await accounts.get(session, account_id)
+            rows = await alert_store.alerts_of(session, account_id)
+        return {"data": [to_wire_alert(row) for row in rows], "next": None}
 
     @post("/{account_id:str}/contributions")
     async def contribute(self, account_id: str, data: NewContribution, desk: Desk) -> dict[str, Any]:
@@ -131,6 +148,22 @@ class Accounts(Controller):
         return {"data": [to_wire_contribution(row) for row in rows], "next": None}
 
 
+def _checked_url(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return checked_url(text)
+    except UnsafeUrl as error:
+        raise InvalidRequest(f"alert_webhook_url: {error}.", param="alert_webhook_url") from None
+
+
+async def _new_secret(session: Session, row: Account, url_before: str | None, desk: Desk) -> dict[str, str]:
+    """A URL that is new gets a secret of its own, which is in this answer only."""
+    if row.alert_webhook_url is None or row.alert_webhook_url == url_before:
+        return {}
+    return {"alert_webhook_secret": await alert_store.new_secret(session, row.id, desk.now())}
+
+
 def _changes(data: AccountChange, worth: Decimal | None) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name in ("name", "owner_group"):
@@ -142,6 +175,8 @@ def _changes(data: AccountChange, worth: Decimal | None) -> dict[str, Any]:
         values["monthly_cap"] = from_wire_cap(data.monthly_cap, "monthly_cap", worth)
     if data.prepaid_balance is not UNSET:
         values["prepaid_balance"] = from_wire_cap(data.prepaid_balance, "prepaid_balance", worth)
+    if data.alert_webhook_url is not UNSET:
+        values["alert_webhook_url"] = _checked_url(data.alert_webhook_url)
     if data.limits is not UNSET:
         values |= checked_limits(columns_of_limits(data.limits))
     if data.tax is not UNSET:

@@ -132,7 +132,7 @@ async def usage_shape(
     desk: Desk, start: datetime, end: datetime, account_id: str | None, group_by: str | None, zone: str
 ) -> dict[str, Any]:
     """The contract's usage object: right to the call once `complete`."""
-    complete = await desk.flushed()
+    complete = await desk.flushed(account_id)
     async with desk.sessions() as session:
         groups, total = await usage(session, start, end, account_id=account_id, group_by=group_by, zone=zone)
     data = [to_wire_usage(group) for group in groups]

@@ -55,6 +55,7 @@ class NewAccount(Struct, forbid_unknown_fields=True):
     limits: Limits | None = None
     tax: Tax | None = None
     owner_group: Text | None = None
+    alert_webhook_url: Text | None = None
 
 
 class AccountChange(Struct, forbid_unknown_fields=True):
@@ -65,6 +66,7 @@ class AccountChange(Struct, forbid_unknown_fields=True):
     limits: Limits | UnsetType | None = UNSET
     tax: Tax | UnsetType | None = UNSET
     owner_group: Text | UnsetType = UNSET
+    alert_webhook_url: Text | UnsetType | None = UNSET
 
 
 class NewKey(Struct, forbid_unknown_fields=True):
@@ -160,6 +162,7 @@ def to_wire_account(row: Account) -> dict[str, Any]:
         "limits": _limits(row),
         "tax": None if row.tax_country is None else tax,
         "owner_group": row.owner_group,
+        "alert_webhook_url": row.alert_webhook_url,
         "created_at": to_wire_instant(row.created_at),
     }
 

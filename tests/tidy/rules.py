@@ -56,6 +56,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "httpx": (
         "gateway/upstream/*",
+        "gateway/alerts/webhook.py",
         "gateway/sandbox/*",
         "gateway/demo/*",
         "gateway/cli*",
@@ -63,7 +64,14 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
         "sdk/*",
         "billing/stripe_client.py",
     ),
-    "tenacity": ("gateway/upstream/*", "gateway/sandbox/*", "gateway/cli*", "sdk/*", "billing/stripe_client.py"),
+    "tenacity": (
+        "gateway/upstream/*",
+        "gateway/alerts/webhook.py",
+        "gateway/sandbox/*",
+        "gateway/cli*",
+        "sdk/*",
+        "billing/stripe_client.py",
+    ),
     "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/replay/*", "gateway/drain.py", "gateway/app.py"),
     "cryptography": ("gateway/replay/seal.py",),
     "stripe": ("billing/stripe_client.py",),
