@@ -92,24 +92,24 @@ def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
 
 def record_of(call: Call, outcome: Outcome) -> UsageRecord:
     """What the ledger will know of a call."""
-    price = call.price
-    return UsageRecord(
-        call_id=call.id.hex,
-        account_id=call.caller.account_id,
-        key_id=call.caller.key_id,
-        accepted_ns=call.accepted_ns,
-        billing_month=str(call.month),
-        endpoint=call.endpoint,
-        model_asked=call.model_asked,
-        model=price.model,
-        model_answered=outcome.model_answered,
-        card_id=price.card_id,
-        prices=to_wire_prices(price),
-        discount=str(price.discount),
-        discount_reason=price.discount_reason,
-        usage=to_wire_counts(outcome.usage),
-        estimated_reason=outcome.estimated_reason,
-        streamed=call.streamed,
-        attempts=outcome.attempts,
-        zone=call.caller.zone,
+    price, caller = call.price, call.caller
+    return UsageRecord(  # by place, in the order of the record: by name takes five times as long, twice a call
+        call.id.hex,
+        caller.account_id,
+        caller.key_id,
+        call.accepted_ns,
+        str(call.month),
+        call.endpoint,
+        call.model_asked,
+        price.model,
+        outcome.model_answered,
+        price.card_id,
+        to_wire_prices(price),
+        str(price.discount),
+        price.discount_reason,
+        to_wire_counts(outcome.usage),
+        outcome.estimated_reason,
+        call.streamed,
+        outcome.attempts,
+        zone=caller.zone,
     )
