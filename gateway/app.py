@@ -21,6 +21,7 @@ from litestar.openapi.plugins import ScalarRenderPlugin
 from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
+from billing.exports.accounting import Chart
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
@@ -48,6 +49,9 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
+from gateway.office.club import CLUB
+from gateway.office.invoices import INVOICES
+from gateway.office.months import MONTHS
 from gateway.office.shares import OWN_SHARES, SHARES
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
@@ -208,11 +212,13 @@ def http_app(house: House, journey: Journey) -> Litestar:
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
+        seller=_seller(settings),
+        chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),
         proxies=proxies,
     )
     operator = Router(
         "/operator/v1",
-        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *SHARES],
+        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *SHARES, *INVOICES, *CLUB, *MONTHS],
         guards=[operators_only(token)],
     )
     return Litestar(
@@ -230,6 +236,11 @@ def http_app(house: House, journey: Journey) -> Litestar:
         request_max_body_size=settings.request_body_max_bytes,
         logging_config=None,
     )
+
+
+def _seller(settings: Settings) -> dict[str, str]:
+    """Who issues invoices, as the settings say."""
+    return {name.removeprefix("seller_"): str(value) for name, value in settings if name.startswith("seller_")}
 
 
 def open_alerts(house: House) -> AlertJob:

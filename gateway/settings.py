@@ -148,6 +148,20 @@ class Settings(BaseSettings):
     usage_wait_s: float = Field(default=2.0, ge=0, le=30)
     month_grace_s: int = Field(default=7200, ge=0, le=864_000)
 
+    # ---- who sends the invoices (kept on each as it was when it was issued)
+    seller_name: str = Field(default="Upstage", max_length=200)
+    seller_registration_number: str = Field(default="", max_length=20, description="ten digits, for Korea's tax office")
+    seller_representative: str = Field(default="", max_length=100)
+    seller_address: str = Field(default="", max_length=300)
+    seller_business_type: str = Field(default="", max_length=100, description="업태, such as 서비스업")
+    seller_business_item: str = Field(default="", max_length=100, description="종목, such as 소프트웨어 공급")
+    seller_email: str = Field(default="", max_length=200)
+
+    # ---- where an ERP books invoices: numbers of its chart of accounts
+    chart_receivable: str = Field(default="108", min_length=1, max_length=20, description="외상매출금")
+    chart_revenue: str = Field(default="412", min_length=1, max_length=20, description="서비스매출")
+    chart_tax: str = Field(default="255", min_length=1, max_length=20, description="부가세예수금")
+
     # ---- budget alerts
     alert_check_s: float = Field(default=2.0, gt=0, le=3600, description="how often budgets are looked at")
     alert_timeout_s: float = Field(default=10.0, gt=0, le=60, description="for one attempt to deliver one")

@@ -35,6 +35,9 @@ class Account(SQLModel, table=True):
     alert_webhook_url: str | None = None
     tax_country: str | None = None
     tax_registration_number: str | None = None
+    tax_details: dict[str, Any] | None = Field(
+        default=None, sa_type=DOCUMENT, description="representative, address, …: what a tax invoice has to name"
+    )
     owner_group: str
     epoch: int = 1
     created_at: datetime = Field(sa_type=INSTANT)

@@ -15,12 +15,12 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from billing.money import minor_unit, to_wire_decimal
+from billing.money import add, minor_unit, to_wire_decimal
 from billing.share.payout import Statement
 from billing.usage import PAGE_KINDS
 
 INVOICE_COLUMNS = (
-    "row",  # line, subtotal, tax or total: the last three have only an amount
+    "row",  # line; then subtotal, tax, total and each credit_note (below zero), which have only an amount
     "number",
     "account_id",
     "month",
@@ -118,11 +118,34 @@ class PrintedInvoice(Protocol):
     @property
     def issued_at(self) -> datetime | None: ...
     @property
+    def payer_name(self) -> str | None: ...
+    @property
+    def tax_country(self) -> str | None: ...
+    @property
+    def tax_registration_number(self) -> str | None: ...
+    @property
     def proof_root(self) -> str | None: ...
 
 
-def invoice_json(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> dict[str, Any]:
-    """The contract's invoice."""
+class PrintedCredit(Protocol):
+    """A credit note, as its invoice names it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def number(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def total(self) -> Decimal: ...
+    @property
+    def issued_at(self) -> datetime: ...
+
+
+def invoice_json(
+    invoice: PrintedInvoice, lines: Sequence[PrintedLine], credits: Sequence[PrintedCredit] = ()
+) -> dict[str, Any]:
+    """The contract's invoice, and the credit notes that took back a part of it."""
     return {
         "id": invoice.id,
         "number": invoice.number,
@@ -139,12 +162,28 @@ def invoice_json(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> dict[
         "fx_rate": None if invoice.fx_rate is None else to_wire_decimal(invoice.fx_rate),
         "fx_day": invoice.fx_day.isoformat() if invoice.fx_day else None,
         "issued_at": to_wire_instant(invoice.issued_at) if invoice.issued_at else None,
+        "payer": {
+            "name": invoice.payer_name,
+            "country": invoice.tax_country,
+            "registration_number": invoice.tax_registration_number,
+        },
+        "credit_notes": [
+            {
+                "id": note.id,
+                "number": note.number,
+                "reason": note.reason,
+                "total": to_wire_decimal(note.total),
+                "issued_at": to_wire_instant(note.issued_at),
+            }
+            for note in credits
+        ],
+        "credited": to_wire_decimal(add(note.total for note in credits)),
         "proof_root": invoice.proof_root,
     }
 
 
-def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> str:
-    """One row a line, then subtotal, tax and total; columns as in `INVOICE_COLUMNS`."""
+def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine], credits: Sequence[PrintedCredit] = ()) -> str:
+    """One row a line, then subtotal, tax and total, then one a credit note; columns as in `INVOICE_COLUMNS`."""
     head = {
         "number": invoice.number or "",
         "account_id": harmless(invoice.account_id),
@@ -156,6 +195,9 @@ def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> str:
     sums = (("subtotal", invoice.subtotal, ""), ("tax", invoice.tax, invoice.tax_reason or ""))
     for row, amount, why in (*sums, ("total", invoice.total, "")):
         rows.append({"row": row, **head, "description": harmless(why), "amount": to_wire_decimal(amount)})
+    for note in credits:
+        told = harmless(f"{note.number}: {note.reason}")
+        rows.append({"row": "credit_note", **head, "description": told, "amount": to_wire_decimal(-note.total)})
     return csv_text(INVOICE_COLUMNS, rows)
 
 
@@ -273,10 +315,12 @@ def _sum_text(label: str, amount: Decimal, currency: str) -> str:
 
 
 def harmless(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """RFC 4180, with a header row."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, columns, restval="")
     writer.writeheader()

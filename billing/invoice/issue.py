@@ -33,13 +33,15 @@ REASON_MAX = 1000
 async def issue(session: Session, draft: Draft, now: datetime, seller: Mapping[str, Any] | None = None) -> Invoice:
     """The issued invoice of a draft's account and month: a new one, or the one that stands already, unchanged."""
     year = now.astimezone(zone_of(ISSUER_ZONE)).year
+    # Before the counter is locked: it reads every call of the month, and others wait for their number.
+    root = await proof_root(session, draft.account_id, draft.month)
     counter = await lock_counter(session, year)
     standing = await find_invoice(session, draft.account_id, draft.month)
     if standing is not None:
         return standing
     counter.last_number += 1
     invoice = await add_invoice(session, draft, f"{year:04d}-{counter.last_number:06d}", now, seller)
-    invoice.proof_root = await proof_root(session, draft.account_id, draft.month)
+    invoice.proof_root = root
     return invoice
 
 

@@ -36,6 +36,7 @@ class Invoice(SQLModel, table=True):
     payer_name: str | None = Field(default=None, description="who it was for, as called when it was issued")
     tax_country: str | None = None
     tax_registration_number: str | None = None
+    payer_details: dict[str, Any] | None = Field(default=None, sa_type=DOCUMENT)
     seller: dict[str, Any] | None = Field(default=None, sa_type=DOCUMENT, description="who issued it, as stated then")
 
 

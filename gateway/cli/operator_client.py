@@ -118,9 +118,15 @@ class OperatorClient:
     def get(self, *path: str, query: Query | None = None, accept: str = _JSON) -> Answer:
         return self._ask("GET", path, query=query, accept=accept)
 
-    def post(self, *path: str, body: Mapping[str, Any] | bytes | None = None, answer_s: float = ANSWER_S) -> Answer:
-        """A body of bytes is JSON already, and goes as it is."""
-        return self._ask("POST", path, body={} if body is None else body, answer_s=answer_s)
+    def post(
+        self,
+        *path: str,
+        body: Mapping[str, Any] | bytes | None = None,
+        answer_s: float = ANSWER_S,
+        content_type: str = _JSON,
+    ) -> Answer:
+        """A body of bytes goes as it is: JSON already, or of another type."""
+        return self._ask("POST", path, body={} if body is None else body, answer_s=answer_s, content_type=content_type)
 
     def patch(self, *path: str, body: Mapping[str, Any]) -> Answer:
         return self._ask("PATCH", path, body=body)
@@ -174,9 +180,10 @@ class OperatorClient:
         query: Query | None = None,
         accept: str = _JSON,
         answer_s: float = ANSWER_S,
+        content_type: str = _JSON,
     ) -> Answer:
         content = body if isinstance(body, bytes | None) else json.dumps(dict(body), ensure_ascii=False).encode()
-        headers = {"accept": accept} | ({} if content is None else {"content-type": _JSON})
+        headers = {"accept": accept} | ({} if content is None else {"content-type": content_type})
         given = {name: value for name, value in (query or {}).items() if value is not None}
         request = self._http.build_request(
             method,

@@ -1,4 +1,4 @@
-"""Operator routes for accounts and what partners gave, under /operator/v1. Each change is in the audit log.
+"""Operator routes for accounts, under /operator/v1. Each change is in the audit log.
 
 Errors: `OperatorRefused`, `NotFound`, `InvalidRequest`, `Unprocessable`.
 """
@@ -9,11 +9,10 @@ from decimal import Decimal
 from typing import Any
 
 from litestar import Controller, get, patch, post
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
 from billing.accounts import store as accounts
 from billing.accounts.tables import Account
-from billing.club import store as club
 from billing.database import Session
 from billing.money import MINOR_UNIT
 from billing.terms import usd_per_unit_of
@@ -25,13 +24,12 @@ from gateway.edge.period import checked_zone
 from gateway.edge.shapes import (
     AccountChange,
     NewAccount,
-    NewContribution,
     columns_of_limits,
+    columns_of_tax,
     to_wire_account,
-    to_wire_contribution,
     to_wire_page,
 )
-from gateway.edge.wire import from_wire_amount, from_wire_cap, from_wire_instant
+from gateway.edge.wire import from_wire_cap
 from gateway.errors import InvalidRequest
 
 ACTOR = "operator"
@@ -82,9 +80,8 @@ class Accounts(Controller):
             "billing": one_of(data.billing, _BILLING, "billing"),
             "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", worth),
             "prepaid_balance": from_wire_cap(data.prepaid_balance or "0", "prepaid_balance", worth),
-            "tax_country": data.tax.country if data.tax else None,
-            "tax_registration_number": data.tax.registration_number if data.tax else None,
             "owner_group": data.owner_group,
+            **columns_of_tax(data.tax),
             "alert_webhook_url": _checked_url(data.alert_webhook_url),
             **checked_limits(columns_of_limits(data.limits)),
         }
@@ -125,28 +122,6 @@ class Accounts(Controller):
             rows = await alert_store.alerts_of(session, account_id)
         return {"data": [to_wire_alert(row) for row in rows], "next": None}
 
-    @post("/{account_id:str}/contributions")
-    async def contribute(self, account_id: str, data: NewContribution, desk: Desk) -> dict[str, Any]:
-        """Book accepted text: it sets the tier, grants free tokens, and weighs in the revenue share."""
-        values = {
-            **structs.asdict(data),
-            "quality": from_wire_amount(data.quality, "quality"),
-            "accepted_at": data.accepted_at and from_wire_instant(data.accepted_at, "accepted_at"),
-        }
-        async with desk.sessions.begin() as session:
-            await accounts.get(session, account_id)
-            row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())
-            epoch = (await accounts.get(session, account_id)).epoch
-        await desk.admission.outdate(account_id, epoch)
-        return to_wire_contribution(row, grant)
-
-    @get("/{account_id:str}/contributions")
-    async def contributions(self, account_id: str, desk: Desk) -> dict[str, Any]:
-        async with desk.sessions() as session:
-            await accounts.get(session, account_id)
-            rows = await club.contributions_of(session, account_id)
-        return {"data": [to_wire_contribution(row) for row in rows], "next": None}
-
 
 def _checked_url(text: str | None) -> str | None:
     if text is None:
@@ -180,8 +155,5 @@ def _changes(data: AccountChange, worth: Decimal | None) -> dict[str, Any]:
     if data.limits is not UNSET:
         values |= checked_limits(columns_of_limits(data.limits))
     if data.tax is not UNSET:
-        values |= {
-            "tax_country": data.tax.country if data.tax else None,
-            "tax_registration_number": data.tax.registration_number if data.tax else None,
-        }
+        values |= columns_of_tax(data.tax)
     return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from litestar import Controller, get, post
+from litestar import Controller, Request, get, post
 from litestar.params import QueryParameter
 from msgspec import UNSET, to_builtins
 
@@ -90,6 +90,22 @@ async def add_fx_rate(data: NewFxRate, desk: Desk) -> dict[str, Any]:
     return {"date": data.date, "pair": data.pair, "rate": to_wire_decimal(rate)}
 
 
+@post("/fx-rates/import", status_code=200, tags=["operator"])
+async def import_fx_rates(request: Request[Any, Any, Any], desk: Desk) -> dict[str, Any]:
+    """State many rates from a CSV (`date,pair,rate`), all or none. Repeating it changes nothing."""
+    try:
+        quotes = fx.from_wire_rates((await request.body()).decode("utf-8-sig"))
+        async with desk.sessions.begin() as session:
+            new = await fx.import_rates(session, quotes)
+            audit(session, ACTOR, "fx_rate.import", "USD/KRW", {"rates": len(quotes), "new": new}, desk.now())
+    except fx.WrongRates as error:
+        raise InvalidRequest(f"{error}.", param=f"line {error.line}") from None
+    except fx.RateDiffers as error:
+        raise Conflict("fx_rate_exists", f"{error}; nothing was imported.") from None
+    days = sorted(quote.day for quote in quotes)
+    return {"rates": len(quotes), "new": new, "from": days[0].isoformat(), "to": days[-1].isoformat()}
+
+
 @get("/fx-rates", tags=["operator"])
 async def fx_rates(desk: Desk) -> dict[str, Any]:
     async with desk.sessions() as session:
@@ -139,4 +155,13 @@ async def usage_shape(
     return {"data": data, "total": to_wire_usage(total), "currency": "USD", "complete": complete}
 
 
-PRICING: list[Any] = [RateCards, add_fx_rate, fx_rates, set_manifest, manifests, all_usage, all_calls]
+PRICING: list[Any] = [
+    RateCards,
+    add_fx_rate,
+    import_fx_rates,
+    fx_rates,
+    set_manifest,
+    manifests,
+    all_usage,
+    all_calls,
+]

@@ -13,7 +13,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from billing.accounts.tables import Account
+from billing.club.store import GrantBook
 from billing.club.tables import Contribution, TokenGrant
+from billing.invoice.parties import PARTY_DETAILS
 from billing.ledger.usage import UsageSum
 from billing.money import to_wire_decimal
 from billing.rate_cards import RateCardRow
@@ -40,8 +42,15 @@ class Limits(ModelLimits, forbid_unknown_fields=True):
 
 
 class Tax(Struct, forbid_unknown_fields=True):
+    """Where an account is taxed; what stands below its number is what Korea's tax invoices must name."""
+
     country: Text | None = None
     registration_number: Text | None = None
+    representative: Text | None = None
+    address: Text | None = None
+    business_type: Text | None = None
+    business_item: Text | None = None
+    email: Text | None = None
 
 
 class NewAccount(Struct, forbid_unknown_fields=True):
@@ -90,12 +99,16 @@ class Rotation(Struct, forbid_unknown_fields=True):
 
 
 class NewContribution(Struct, forbid_unknown_fields=True):
-    dataset: Text
-    words: Count
-    tokens: Count
-    quality: Text = "1.0"
+    """Accepted text; or, linked to an earlier one, what it is corrected to (what is left out stays) or that it is withdrawn."""
+
+    dataset: Text | None = None
+    words: Count | None = None
+    tokens: Count | None = None
+    quality: Text | None = None
     accepted_at: datetime | None = None
     note: Text | None = None
+    corrects: Text | None = None
+    withdraws: Text | None = None
 
 
 class PagePrices(Struct, forbid_unknown_fields=True):
@@ -148,7 +161,11 @@ def columns_of_limits(limits: Limits | None) -> dict[str, Any]:
 
 
 def to_wire_account(row: Account) -> dict[str, Any]:
-    tax = {"country": row.tax_country, "registration_number": row.tax_registration_number}
+    tax = {
+        "country": row.tax_country,
+        "registration_number": row.tax_registration_number,
+        **(row.tax_details or {}),
+    }
     return {
         "id": row.id,
         "name": row.name,
@@ -194,6 +211,8 @@ def to_wire_contribution(row: Contribution, grant: TokenGrant | None = None) -> 
         "quality": str(row.quality),
         "accepted_at": to_wire_instant(row.accepted_at),
         "note": row.note,
+        "corrects": row.corrects,
+        "withdraws": row.withdraws,
     }
     if grant is not None:
         shape["grant"] = {
@@ -203,6 +222,34 @@ def to_wire_contribution(row: Contribution, grant: TokenGrant | None = None) -> 
             "until": to_wire_instant(grant.until_at),
         }
     return shape
+
+
+def to_wire_grant(book: GrantBook) -> dict[str, Any]:
+    """A grant and what became of its tokens: granted = used + expired + ended + left."""
+    grant = book.grant
+    return {
+        "id": grant.id,
+        "contribution_id": grant.contribution_id,
+        "granted": grant.tokens,
+        "used": book.used,
+        "expired": book.expired,
+        "ended": book.ended,
+        "left": book.left,
+        "from": to_wire_instant(grant.from_at),
+        "until": to_wire_instant(grant.until_at),
+        "ended_at": to_wire_instant(grant.ended_at),
+    }
+
+
+def columns_of_tax(tax: Tax | None) -> dict[str, Any]:
+    """An account's tax columns; nothing known without a tax object."""
+    given = tax or Tax()
+    details = {name: getattr(given, name) for name in PARTY_DETAILS if getattr(given, name) is not None}
+    return {
+        "tax_country": given.country,
+        "tax_registration_number": given.registration_number,
+        "tax_details": details or None,
+    }
 
 
 def to_wire_rate_card(row: RateCardRow) -> dict[str, Any]:
