@@ -93,7 +93,10 @@ class Settings(BaseSettings):
     )
     hold_lease_s: float = Field(default=30.0, ge=1, le=3600, description="a hold not renewed for so long is an orphan")
     hold_sent_mark_s: float = Field(
-        default=0.1, gt=0, le=10, description="how long after it was sent a call is marked as sent, where it still runs"
+        default=0.1,
+        gt=0,
+        le=10,
+        description="how long a call may wait for a connection before it is marked as not sent",
     )
     progress_s: float = Field(default=1.0, gt=0, le=10, description="how often the progress of a stream is written")
     progress_tokens_max: int = Field(default=64, ge=1, le=100_000, description="… or after so many output tokens")

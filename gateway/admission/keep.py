@@ -2,8 +2,9 @@
 
 A hold is let for `lease_s`; who does not renew it in time is taken for dead, and the sweep books what it knows (design.md section 6).
 No call waits for that: one timer looks at all leases, and tells what is due:
- - that its request was sent, `sent_mark_s` after it was (most calls are over by then). A worker that dies within this span after
-   sending leaves a call that is billed nothing, to our loss;
+ - that its request is not sent yet, where it waits for a connection longer than `sent_mark_s`, and that it is, once it is. A hold is
+   taken for one whose request is sent: most are sent in the tick of their admission. A worker that dies within this span before it
+   sends leaves an estimate of a prompt that nobody read; the other way round, what upstream served just then would be lost;
  - what output has come, at the latest `progress_s` or `progress_tokens_max` tokens after the last word of it;
  - that it lives, three times a lease.
 A stream without a bound is extended when half a slice is left, so that it waits only where its slice is really used up.
@@ -89,6 +90,7 @@ class Lease:
         "_sent",
         "_told_output",
         "_told_s",
+        "_told_unsent",
         "covered_tokens",
         "due_s",
         "hold",
@@ -109,18 +111,22 @@ class Lease:
         self._loop = loop
         self._told_s = loop.time()
         self._told_output = 0
-        self._sent = False
+        self._sent, self._told_unsent = False, False
         self._gone = False
         self._refused_by: str | None = None
         self._progress: Progress | None = None
         self._asked: asyncio.Future[list[Any]] | None = None
-        self.due_s = self._told_s + keeper.terms.lease_s / _RENEWALS
+        self.due_s = self._told_s + keeper.terms.sent_mark_s
 
     def sent(self) -> None:
         """The request is on its way: from now on it may cost."""
-        if not self._sent:
-            self._sent = True
-            self.due_s = min(self.due_s, self._loop.time() + self._keeper.terms.sent_mark_s)
+        if self._sent:
+            return
+        self._sent = True
+        if self._told_unsent:
+            self._ask(self._wanted(self.seen_output_tokens))
+        else:
+            self.due_s = self._told_s + self._keeper.terms.lease_s / _RENEWALS
 
     def watch(self, progress: Progress) -> None:
         """Ask there what has come, when something must be told."""
@@ -184,6 +190,7 @@ class Lease:
     def _ask(self, wanted_tokens: int) -> asyncio.Future[list[Any]]:
         keeper, call = self._keeper, self.hold.call
         lease_ms = int(keeper.terms.lease_s * 1000)
+        self._told_unsent = not self._sent
         told = (int(self._sent), self.seen_output_tokens, self.seen_input_tokens)
         shard = shard_of(call.caller.account_id, keeper.shards)
         self._told_s, self._told_output = self._loop.time(), self.seen_output_tokens

@@ -14,9 +14,10 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from msgspec.structs import replace
 
 from billing.database import Sessions, StorageError
 from billing.money import CAP_USD_MAX, nano_usd_up

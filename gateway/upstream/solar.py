@@ -182,7 +182,7 @@ class Solar:
     ) -> UpstreamAnswer:
         """POST a body; returns when the answer's headers are there.
 
-        `on_sent` is called when the request is written, if the transport can tell, and at the latest when it is answered.
+        `on_sent` is called when the request is written; before it is handed over, where the transport cannot tell.
         """
         attempts = 1
         try:
@@ -216,6 +216,8 @@ class Solar:
             exchange = await self._pooled.exchange(self._origin, outgoing, self._timeouts, on_sent)
             return exchange.answer.status, exchange.answer.headers, exchange
         request = self._request(path, body, content_type, key)
+        if on_sent is not None:
+            on_sent()
         async with asyncio.timeout(self._first_byte_timeout_s):
             response = await self._transport.handle_async_request(request)
         if not isinstance(response.stream, httpx.AsyncByteStream):

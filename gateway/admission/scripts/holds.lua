@@ -2,7 +2,7 @@
 -- A hold is 'H', its head, and the operation that admitted it. What is left of it is 'S' and its result, 'W' (swept: what was
 -- charged for it by estimate), or 'F' (given back), for a while.
 local HOLD_HEAD, HOLD_AT = '<ddddddd', 58
-local UNSENT, NOT_TOLD = 0, -1
+local UNSENT, SENT, NOT_TOLD = 0, 1, -1
 
 local function hold_key(id) return TAG .. ':h:' .. id end
 
@@ -143,7 +143,7 @@ local function admit(op, raw)
   if refused then return {'no', refused[1], refused[2], refused[3], headers} end
   local amount, output, granted = cover(account, money, bound, orphan[1], output_min)
   if not amount then return {'no', 'money', output, 0, headers} end
-  local hold = {amount = amount, output = output, granted = granted, bucket = BUCKET, sent = UNSENT, output_seen = 0, input_seen = NOT_TOLD}
+  local hold = {amount = amount, output = output, granted = granted, bucket = BUCKET, sent = SENT, output_seen = 0, input_seen = NOT_TOLD}
   if not call('SET', hold_key(id), 'H' .. to_text_hold(hold) .. raw, 'NX') then return {'known'} end
   call('ZADD', TAG .. ':holds', NOW + lease_ms, id)
   hold_more(account, money, amount, granted)
@@ -180,7 +180,7 @@ local function extend(op)
       refuses = scope
     end
   end
-  hold.sent = max(hold.sent, sent)
+  hold.sent = sent
   hold.output_seen, hold.input_seen = max(hold.output_seen, output_seen), max(hold.input_seen, input_seen)
   call('SETRANGE', hold_key(id), 1, to_text_hold(hold))
   call('ZADD', TAG .. ':holds', 'XX', NOW + lease_ms, id)
@@ -242,7 +242,7 @@ end
 
 -- ---- W: sweep holds whose worker is gone -------------------------------------------------------------------------------------
 -- {'W', count_max, memory_ms} → {'ok', booked, freed}
--- A call that was sent is charged its best prompt count and the output that was last told, never more than its hold; what was never sent
+-- A call is taken for sent unless its worker told that it still waits for a connection. One that was sent is charged its best prompt count and the output that was last told, never more than its hold; what was never sent
 -- costs nothing. What was charged at least is remembered: an exact settlement that comes after all replaces it.
 local function book_orphan(hold, memory_ms)
   place_as_admitted(hold)

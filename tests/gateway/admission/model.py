@@ -45,7 +45,7 @@ class HeldCall:
     output: int
     amount: int
     granted: int = 0
-    sent: bool = False
+    sent: bool = True
     output_seen: int = 0
 
 
@@ -125,7 +125,7 @@ class Model:
         held = self.held.get(call)
         if held is None:
             return "gone"
-        held.sent, held.output_seen = held.sent or sent, max(held.output_seen, seen)
+        held.sent, held.output_seen = sent, max(held.output_seen, seen)
         if wanted <= held.output:
             return "ok"
         room, free = held.amount + self.room(held.key), self.free

@@ -91,10 +91,10 @@ class Shard:
     async def ask(self, *operation: Any) -> list[Any]:
         return await self.ticker.ask(0, operation)
 
-    async def sent(self, hold: Hold, output_seen: int = 0) -> None:
-        """Tell that a call's request was sent, and what came of its answer; its lease stays as it is."""
+    async def sent(self, hold: Hold, output_seen: int = 0, *, sent: int = 1) -> None:
+        """Tell whether a call's request was sent, and what came of its answer; its lease stays as it is."""
         score: Any = await self.redis.zscore("{s0}:holds", hold.call.id.hex)
-        assert (await self.ask("X", hold.call.id.hex, 60_000, 1, output_seen, -1, 0))[0] == "ok"
+        assert (await self.ask("X", hold.call.id.hex, 60_000, sent, output_seen, -1, 0))[0] == "ok"
         await self.redis.zadd("{s0}:holds", {hold.call.id.hex: score})
 
     async def in_hand(self, call: Call) -> tuple[int, int, int]:

@@ -162,10 +162,19 @@ async def test_a_settlement_after_the_sweep_takes_the_place_of_its_estimate(shar
 async def test_a_call_that_was_never_sent_is_swept_for_nothing(shard: Shard) -> None:
     dead = Shard(shard.redis, shard.books, hold_s=0)
     call = new_call()
-    await dead.admit(call)
+    await shard.sent(await dead.admit(call), sent=0)
     assert await shard.ask("W", 100, 30_000) == ["ok", 0, 1]
     assert await shard.records() == []
     assert await shard.in_hand(call) == (0, 0, 0)
+
+
+async def test_a_call_of_which_nobody_told_that_it_waits_is_taken_for_sent(shard: Shard) -> None:
+    dead = Shard(shard.redis, shard.books, hold_s=0)
+    waited = await dead.admit(new_call())
+    await dead.admit(new_call())
+    await shard.sent(waited, sent=0)
+    await shard.sent(waited, sent=1)
+    assert await shard.ask("W", 100, 30_000) == ["ok", 2, 0]
 
 
 async def test_an_orphan_is_never_charged_more_than_its_hold(shard: Shard) -> None:
