@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID
 
@@ -21,8 +22,8 @@ NO_CAP = -1
 """A cap that is not set, where the script wants a number."""
 
 
-class RateLimit(msgspec.Struct, frozen=True):
-    """Limits of one scope (`a:<account>` or `k:<key>`); 0 = none."""
+class RateLimit(msgspec.Struct, frozen=True, array_like=True):
+    """Limits of one scope (`a:<account>` or `k:<key>`); 0 = none. In this order they go to the script."""
 
     scope: str
     requests_per_minute: int = 0
@@ -70,13 +71,19 @@ class Caller(msgspec.Struct, frozen=True):
 
     def money_scopes(self, month: str) -> list[tuple[str, int]]:
         """The counters that a call of a month moves, each with its cap in nano-USD (`NO_CAP` = none)."""
-        scopes = [(f"m:{month}", self.monthly_cap_nano_usd), (f"k:{self.key_id}:{month}", self.key_cap_nano_usd)]
+        of_month, of_key = _scopes_of(self.key_id, month)
+        scopes = [(of_month, self.monthly_cap_nano_usd), (of_key, self.key_cap_nano_usd)]
         if self.prepaid_nano_usd is not None:
             scopes.append((PREPAID_SCOPE, self.prepaid_nano_usd))
         return scopes
 
 
 PREPAID_SCOPE = "prepaid"
+
+
+@lru_cache(maxsize=4096)
+def _scopes_of(key_id: str, month: str) -> tuple[str, str]:
+    return f"m:{month}", f"k:{key_id}:{month}"
 
 
 class Call(msgspec.Struct, frozen=True):

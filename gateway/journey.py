@@ -25,7 +25,7 @@ from gateway.admission.admit import Admission, StaleCaller, StalePrices
 from gateway.admission.keep import Keeper, Lease
 from gateway.alerts.refusals import Refusals
 from gateway.call import Caller, Hold, Outcome, Settlement
-from gateway.clock import Clock, Deadlines, from_ns
+from gateway.clock import Clock, Deadlines
 from gateway.errors import (
     GatewayError,
     KeyNotAllowed,
@@ -173,9 +173,8 @@ class Journey:
 
     async def _admit(self, trip: Trip, ask: Ask, body_bytes: int) -> Hold:
         caller = trip.caller_known
-        accepted_at = from_ns(trip.accepted_ns)
         for _ in range(_ADMIT_ATTEMPTS):
-            price = await self._price(ask, caller, accepted_at)
+            price = await self._price(ask, caller, trip.accepted_at)
             version = self._prices.version
             trip.call = trip.new_call(caller, ask, price, body_bytes, self._bounds.expected)
             try:
@@ -255,13 +254,14 @@ class Journey:
         """Pass events on as they come. The last usage event and what follows it wait for the settlement."""
         hold = lease.hold
         tally = StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=ask.usage_wanted)
-        relay, splitter = Relay(trip.door.write, tally, lease), EventSplitter(self._bounds.sse_event_max_bytes)
+        splitter = EventSplitter(self._bounds.sse_event_max_bytes)
+        relay = Relay(trip.door, splitter, tally, lease)
         why = "deadline or worker stopped"
         try:
             async with trip.door.hang_up_cancels() if self._bounds.hang_up_cancels else ReadOn():
                 await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
-                async for chunk in answer.chunks():
-                    await relay.pass_on(splitter.feed(chunk))
+                while await answer.flow_into(relay.take):
+                    await relay.look()
                     if tally.ended:
                         break
                 tally.pass_on_rest(splitter.rest())

@@ -27,7 +27,10 @@ class ClientGone(Exception):
 
 
 class Door(Protocol):
-    """How an answer leaves the house; which server stands behind it is no concern of the journey."""
+    """How an answer leaves the house; which server stands behind it is no concern of the journey.
+
+    A piece of a body is put there at once, or written; where `put` says False, `drained` is awaited before the next.
+    """
 
     endpoint: Endpoint
     secret: str
@@ -39,6 +42,8 @@ class Door(Protocol):
     def address(self) -> Address | None: ...
     async def read_body(self) -> bytes: ...
     async def start(self, status: int, headers: dict[str, str]) -> None: ...
+    def put(self, data: bytes) -> bool: ...
+    async def drained(self) -> None: ...
     async def write(self, data: bytes) -> None: ...
     async def end(self, last: bytes = b"") -> None: ...
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None: ...
@@ -73,11 +78,24 @@ class Expected:
 class Trip:
     """What is known of one call while it is under way, for its answer's headers and its line in the log."""
 
-    __slots__ = ("accepted_ns", "call", "caller", "code", "door", "headers", "kept", "outcome", "settled", "uuid")
+    __slots__ = (
+        "accepted_at",
+        "accepted_ns",
+        "call",
+        "caller",
+        "code",
+        "door",
+        "headers",
+        "kept",
+        "outcome",
+        "settled",
+        "uuid",
+    )
 
     def __init__(self, door: Door, accepted_ns: int) -> None:
         self.door = door
         self.accepted_ns = accepted_ns
+        self.accepted_at = from_ns(accepted_ns)
         self.uuid = uuid7(accepted_ns // 1_000_000)
         self.headers = {"x-request-id": str(self.uuid)}
         self.caller: Caller | None = None
@@ -107,7 +125,7 @@ class Trip:
             id=self.uuid,
             caller=caller,
             accepted_ns=self.accepted_ns,
-            month=Month.of(from_ns(self.accepted_ns), caller.zone),
+            month=Month.of(self.accepted_at, caller.zone),
             endpoint=endpoint.name,
             model_asked=ask.model,
             streamed=ask.streamed,

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gateway.admission.admit import not_covered
 from gateway.admission.batch import Ticker, shard_of
@@ -25,6 +25,13 @@ from gateway.errors import UpstreamInterrupted
 
 _RENEWALS = 3
 _NOT_TOLD = -1
+
+
+class Progress(Protocol):
+    """Who knows what has come of an answer (`gateway.meter.relay.Relay`)."""
+
+    def seen(self) -> tuple[int, int]:
+        """(output tokens, input tokens as far as upstream told them)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,7 @@ class Lease:
         "_gone",
         "_keeper",
         "_loop",
+        "_progress",
         "_refused_by",
         "_sent",
         "_told_output",
@@ -100,7 +108,10 @@ class Lease:
     def __init__(self, keeper: Keeper, hold: Hold, loop: asyncio.AbstractEventLoop) -> None:
         self.hold = hold
         self.covered_tokens = hold.output_tokens
-        self.is_capped = any(cap != NO_CAP for _, cap in hold.call.caller.money_scopes(str(hold.call.month)))
+        self.is_capped = hold.output_tokens < hold.call.output_tokens_max and any(
+            cap != NO_CAP for _, cap in hold.call.caller.money_scopes(str(hold.call.month))
+        )
+        """Can what is covered be used up before the answer is? Not where all of it is held."""
         self.seen_output_tokens, self.seen_input_tokens = 0, _NOT_TOLD
         self._keeper = keeper
         self._loop = loop
@@ -109,6 +120,7 @@ class Lease:
         self._sent, self._told_unsent = False, False
         self._gone = False
         self._refused_by: str | None = None
+        self._progress: Progress | None = None
         self._asked: asyncio.Future[list[Any]] | None = None
         self.due_s = self._told_s + keeper.terms.sent_mark_s
 
@@ -121,6 +133,14 @@ class Lease:
             self._ask(self._wanted(self.seen_output_tokens))
         else:
             self.due_s = self._told_s + self._keeper.terms.lease_s / _RENEWALS
+
+    def watch(self, progress: Progress) -> None:
+        """Ask there what has come, when something must be told."""
+        self._progress = progress
+
+    def has_news(self) -> None:
+        """Something has come since the last telling: how much, is asked when it is told."""
+        self.due_s = min(self.due_s, self._told_s + self._keeper.terms.progress_s)
 
     def saw(self, output_tokens: int, input_tokens: int = _NOT_TOLD) -> None:
         """So much of the answer has come."""
@@ -166,6 +186,9 @@ class Lease:
     def tell(self) -> None:
         """Tell what is known now; while an answer is due, that is enough."""
         if self._asked is None:
+            if self._progress is not None:
+                self.seen_output_tokens, told = self._progress.seen()
+                self.seen_input_tokens = max(self.seen_input_tokens, told)
             self._ask(self._wanted(self.seen_output_tokens))
 
     def _wanted(self, output_tokens: int) -> int:

@@ -142,7 +142,13 @@ class StreamTally:
     @property
     def output_tokens_seen(self) -> int:
         """The likely count of what has passed."""
+        self._count_text()
         return output_tokens_best(self._event_count, self._text_bytes)
+
+    @property
+    def output_tokens_at_most(self) -> int:
+        """What that count cannot be above: it may be had without counting."""
+        return output_tokens_best(self._event_count, self._text_bytes) + self._uncounted_bytes
 
     @property
     def input_tokens_told(self) -> int:
@@ -152,6 +158,7 @@ class StreamTally:
 
     def output_tokens_with(self, event: bytes) -> int:
         """The likely count if this event passed as well."""
+        self._count_text()
         pieces = self._wire.text.findall(event)
         return output_tokens_best(self._event_count + bool(pieces), self._text_bytes + sum(map(len, pieces)))
 

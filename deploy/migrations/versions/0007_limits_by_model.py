@@ -1,14 +1,14 @@
 """Limits of the calls of one model, of accounts and keys.
 
-Revision 0006.
+Revision 0007.
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0006"
-down_revision = "0003"
+revision = "0007"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 

@@ -1,14 +1,14 @@
 """Budget alerts: where they are sent, what signs them, which there were.
 
-Revision 0003.
+Revision 0005.
 """
 
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
 
-revision = "0003"
-down_revision = "0005"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -1,6 +1,6 @@
 """The revenue share: rules with a cap; what a statement's plan said; payees, holds and payouts.
 
-Revision 0005.
+Revision 0004.
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,8 @@ import sqlmodel
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0005"
-down_revision = "0004"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 
