@@ -45,3 +45,8 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 NOTHING = Usage()
+
+
+def less(usage: Usage, part: Usage) -> Usage:
+    """What is left of counts without a part of them."""
+    return Usage(*(getattr(usage, name) - getattr(part, name) for name in Usage.__struct_fields__))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID
 
@@ -21,13 +22,18 @@ NO_CAP = -1
 """A cap that is not set, where the script wants a number."""
 
 
-class RateLimit(msgspec.Struct, frozen=True):
-    """Limits of one scope (`a:<account>` or `k:<key>`); 0 = none."""
+class RateLimit(msgspec.Struct, frozen=True, array_like=True):
+    """Limits of one scope (`a:<account>` or `k:<key>`); 0 = none. In this order they go to the script."""
 
     scope: str
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     concurrency: int = 0
+
+    @property
+    def is_any(self) -> bool:
+        """Does it limit anything?"""
+        return bool(self.requests_per_minute or self.tokens_per_minute or self.concurrency)
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -47,6 +53,8 @@ class Caller(msgspec.Struct, frozen=True):
     endpoints: frozenset[str] | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     rate_limits: tuple[RateLimit, ...] = ()
+    model_limits: tuple[tuple[str, RateLimit], ...] = ()
+    """Limits of the calls of one model, by its name."""
     monthly_cap_nano_usd: int = NO_CAP
     key_cap_nano_usd: int = NO_CAP
     prepaid_nano_usd: int | None = None
@@ -63,13 +71,19 @@ class Caller(msgspec.Struct, frozen=True):
 
     def money_scopes(self, month: str) -> list[tuple[str, int]]:
         """The counters that a call of a month moves, each with its cap in nano-USD (`NO_CAP` = none)."""
-        scopes = [(f"m:{month}", self.monthly_cap_nano_usd), (f"k:{self.key_id}:{month}", self.key_cap_nano_usd)]
+        of_month, of_key = _scopes_of(self.key_id, month)
+        scopes = [(of_month, self.monthly_cap_nano_usd), (of_key, self.key_cap_nano_usd)]
         if self.prepaid_nano_usd is not None:
             scopes.append((PREPAID_SCOPE, self.prepaid_nano_usd))
         return scopes
 
 
 PREPAID_SCOPE = "prepaid"
+
+
+@lru_cache(maxsize=4096)
+def _scopes_of(key_id: str, month: str) -> tuple[str, str]:
+    return f"m:{month}", f"k:{key_id}:{month}"
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -89,6 +103,10 @@ class Call(msgspec.Struct, frozen=True):
     output_tokens_expected: int
     pages_max: int = 0
     pages_best: int = 0
+    output_tokens_first: int | None = None
+    """How many output tokens are held at first, where that is not all: a stream without a bound is extended while it runs."""
+    output_tokens_min: int = 0
+    """How few would do where a budget covers no more; 0 = only all of them will."""
 
 
 class Hold(msgspec.Struct, frozen=True):
@@ -97,6 +115,8 @@ class Hold(msgspec.Struct, frozen=True):
     call: Call
     amount_nano_usd: int
     limit_headers: dict[str, str] = msgspec.field(default_factory=dict)
+    output_tokens: int = 0
+    """How many output tokens it covers."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -115,3 +135,7 @@ class Settlement(msgspec.Struct, frozen=True):
     cost_usd: Decimal = Decimal(0)
     charged_nano_usd: int = 0
     """What the counters of caps were moved by: the cost, rounded up."""
+    absorbed: Usage = NOTHING
+    """What upstream served beyond what the caps had room for: ours, never charged."""
+    cost_is_known: bool = True
+    """Not while Redis is away: what grants pay is decided when it is told of the call."""

@@ -140,6 +140,29 @@ class StreamTally:
         return passed
 
     @property
+    def output_tokens_seen(self) -> int:
+        """The likely count of what has passed."""
+        self._count_text()
+        return output_tokens_best(self._event_count, self._text_bytes)
+
+    @property
+    def output_tokens_at_most(self) -> int:
+        """What that count cannot be above: it may be had without counting."""
+        return output_tokens_best(self._event_count, self._text_bytes) + self._uncounted_bytes
+
+    @property
+    def input_tokens_told(self) -> int:
+        """What upstream said of the prompt before the end of the stream (messages does); −1 = nothing."""
+        usage = self._wire.usage_of(self._block)
+        return -1 if usage is None else usage.input_tokens + usage.cached_input_tokens
+
+    def output_tokens_with(self, event: bytes) -> int:
+        """The likely count if this event passed as well."""
+        self._count_text()
+        pieces = self._wire.text.findall(event)
+        return output_tokens_best(self._event_count + bool(pieces), self._text_bytes + sum(map(len, pieces)))
+
+    @property
     def broke_off(self) -> bool:
         """Upstream stopped without having finished: no [DONE], no usage, no finish reason; or it sent an error."""
         self._count_text()
@@ -165,7 +188,7 @@ class StreamTally:
         usage = Usage(known.input_tokens, known.cached_input_tokens, max(known.output_tokens, output))
         return Outcome(usage, self._model, why_estimated, attempts)
 
-    def last_words(self, cost_usd: Decimal) -> bytes:
+    def last_words(self, cost_usd: Decimal | None) -> bytes:
         """The usage event as the client may see it, and the end of the stream."""
         words: list[bytes] = []
         if self._usage_event is not None:

@@ -24,7 +24,7 @@ _SAMPLES = 12
 _SPARE_FILES = 1_000
 _FILES_PER_STREAM = 2
 """A socket of the client's and one of upstream's."""
-_OPEN = Stream(events=30, gap_ms=1000)
+_OPEN = Stream(events=10, gap_ms=4000)
 
 Sample = tuple[float, int]
 """(seconds since the beginning, bytes of resident memory)"""
@@ -45,7 +45,7 @@ def settings_for(streams: int) -> dict[str, str]:
 
 
 def hold_streams(stage: Stage, streams: int) -> Part:
-    """So many streams open at once on the one worker, each with an event a second."""
+    """So many streams open at once on the one worker, each with an event every few seconds."""
     order = Order(base_urls=[stage.gateway.url], secret=stage.secret, seconds=0, connections=1, stream=Stream(2, 0))
     carry_out(order)
     before = processes.rss_bytes(stage.worker_pids)
