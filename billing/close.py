@@ -36,7 +36,7 @@ from billing.ledger.journal import hold_appends, seal
 from billing.ledger.read import closed_months, first_booked
 from billing.money import minor_unit
 from billing.periods import Month
-from billing.rating.read import booked, booked_accounts, booked_currencies
+from billing.rating.read import BookedMonth, booked_accounts, booked_currencies, booked_month
 from billing.share.month import check_month, compute_month
 from billing.share.payout import Statement
 from billing.share.pool import Billed
@@ -124,10 +124,11 @@ async def close_month(
     await _seal_month(sessions, month, now, grace_s, actor, tiers)
     async with sessions() as session:
         accounts = await booked_accounts(session, str(month))
+        booked = await booked_month(session, str(month))
     invoices: list[InvoiceName] = []
     for done, account in enumerate(accounts, start=1):
         async with sessions.begin() as session:
-            invoice = await _issue_one(session, account, month, now, seller)
+            invoice = await _issue_one(session, account, month, booked[account.id], now, seller)
         invoices += [_name(invoice)] if invoice else []
         progress(done, len(accounts) + 1)
     async with sessions.begin() as session:
@@ -176,7 +177,12 @@ async def _check_order(session: Session, month: Month, closed: Sequence[str]) ->
 
 
 async def _issue_one(
-    session: Session, account: Account, month: Month, now: datetime, seller: Mapping[str, Any] | None
+    session: Session,
+    account: Account,
+    month: Month,
+    booked: BookedMonth,
+    now: datetime,
+    seller: Mapping[str, Any] | None,
 ) -> Invoice | None:
     standing = await find_invoice(session, account.id, str(month))
     if standing is not None:
@@ -185,14 +191,20 @@ async def _issue_one(
     if account.currency != BASE_CURRENCY:
         day = month.last_day()
         fx = FxQuote(day, await rate_on(session, f"{BASE_CURRENCY}/{account.currency}", day))
-    draft = await _draft_one(session, account, month, fx)
+    draft = _draft_one(account, month, booked, fx)
     return await issue(session, draft, now, seller) if draft else None
 
 
-async def _draft_one(session: Session, account: Account, month: Month, fx: FxQuote | None) -> Draft | None:
-    groups, ledger_usd = await booked(session, account.id, str(month))
-    payer = Payer(account.id, account.currency, account.tax_country, account.name, account.tax_registration_number)
-    return draft_invoice(payer, str(month), groups, ledger_usd, fx)
+def _draft_one(account: Account, month: Month, booked: BookedMonth, fx: FxQuote | None) -> Draft | None:
+    payer = Payer(
+        account.id,
+        account.currency,
+        account.tax_country,
+        account.name,
+        account.tax_registration_number,
+        account.tax_details,
+    )
+    return draft_invoice(payer, str(month), booked.groups, booked.cost, fx)
 
 
 async def _share_once(session: Session, month: Month, now: datetime, tiers: Sequence[Tier]) -> list[Statement]:
@@ -217,12 +229,13 @@ async def _draft_month(
         await session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
         await check_month(session, month, tiers)
         accounts = await booked_accounts(session, str(month))
+        booked = await booked_month(session, str(month))
         for done, account in enumerate(accounts, start=1):
             standing = await find_invoice(session, account.id, str(month))
             if standing is not None:
                 names.append(_name(standing))
                 billed.append(Billed(account, (await get_invoice(session, standing.id)).lines, standing.number))
-            elif draft := await _draft_one(session, account, month, await _newest_quote(session, account, month)):
+            elif draft := _draft_one(account, month, booked[account.id], await _newest_quote(session, account, month)):
                 names.append(_name(draft))
                 drafts.append(draft)
                 billed.append(Billed(account, draft.lines))

@@ -7,11 +7,12 @@ Errors: `ValueError` for a month that is not one, `ZoneInfoNotFoundError` for an
 from __future__ import annotations
 
 import re
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple, Self
 from zoneinfo import ZoneInfo
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 
@@ -32,8 +33,7 @@ class Month(NamedTuple):
     @classmethod
     def of(cls, instant: datetime, zone: str) -> Self:
         """The month in which an instant falls in a zone."""
-        local = instant.astimezone(zone_of(zone))
-        return cls(local.year, local.month)
+        return cls(*_year_and_month(int(instant.timestamp() // 1), zone))
 
     def next(self) -> Self:
         return type(self)(self.year + self.number // 12, self.number % 12 + 1)
@@ -51,7 +51,19 @@ class Month(NamedTuple):
         return datetime(start.year, start.month, 1, tzinfo=tz), datetime(end.year, end.month, 1, tzinfo=tz)
 
     def __str__(self) -> str:
-        return f"{self.year:04d}-{self.number:02d}"
+        return _text_of(self.year, self.number)
+
+
+@lru_cache(maxsize=1024)
+def _year_and_month(second: int, zone: str) -> tuple[int, int]:
+    """Of a Unix second. A busy gateway asks for the same second a thousand times; zones change their offset only between seconds."""
+    local = (_EPOCH + timedelta(seconds=second)).astimezone(zone_of(zone))
+    return local.year, local.month
+
+
+@lru_cache(maxsize=1024)
+def _text_of(year: int, number: int) -> str:
+    return f"{year:04d}-{number:02d}"
 
 
 @lru_cache(maxsize=1024)

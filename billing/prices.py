@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import lru_cache
 
 from billing.money import ZERO, multiply, shift
-from billing.usage import NOTHING, PAGE_KINDS, TOKEN_KINDS, Usage
+from billing.usage import GRANT_ORDER, NOTHING, PAGE_KINDS, TOKEN_KINDS, Usage
 
 _PER_MILLION = Decimal("0.000001")
 _PICO_USD_PER_TOKEN = 1_000_000  # USD per million tokens -> pico-USD per token
@@ -66,11 +66,17 @@ class Price:
     prices: ModelPrice
     discount: Decimal
     discount_reason: str
+    texts: tuple[str, str, str, str, str] = field(init=False, repr=False, compare=False)
+    """The prices as a usage record carries them, written once and not once a call."""
+    pico: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    """`pico_usd` of the kinds in the order in which grants pay, then of the pages."""
     _pico: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         kinds = (*TOKEN_KINDS, *PAGE_KINDS)
+        object.__setattr__(self, "texts", tuple(str(self.prices.of(kind)) for kind in kinds))
         object.__setattr__(self, "_pico", {kind: self._pico_of(kind) for kind in kinds})
+        object.__setattr__(self, "pico", tuple(self._pico[kind] for kind in (*GRANT_ORDER, *PAGE_KINDS)))
 
     def _pico_of(self, kind: str) -> int:
         scale = _PICO_USD_PER_PAGE if kind in PAGE_KINDS else _PICO_USD_PER_TOKEN

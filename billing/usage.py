@@ -7,7 +7,7 @@ Errors: `ValueError` for a negative count.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 TOKEN_KINDS = ("input", "cached_input", "output")
 PAGE_KINDS = ("standard", "enhanced")
@@ -15,8 +15,7 @@ GRANT_ORDER = ("output", "input", "cached_input")
 """Within a call a grant pays for output first, then input, then cached input (design.md section 5.4)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True):
     """Counts of one call; the same shape carries the part of them that grants paid for."""
 
     input_tokens: int = 0
@@ -27,14 +26,11 @@ class Usage:
 
     def __post_init__(self) -> None:
         if (
-            min(
-                self.input_tokens,
-                self.cached_input_tokens,
-                self.output_tokens,
-                self.standard_pages,
-                self.enhanced_pages,
-            )
-            < 0
+            self.input_tokens < 0
+            or self.cached_input_tokens < 0
+            or self.output_tokens < 0
+            or self.standard_pages < 0
+            or self.enhanced_pages < 0
         ):
             raise ValueError(f"a count cannot be negative: {self}")
 
@@ -49,3 +45,8 @@ class Usage:
 
 
 NOTHING = Usage()
+
+
+def less(usage: Usage, part: Usage) -> Usage:
+    """What is left of counts without a part of them."""
+    return Usage(*(getattr(usage, name) - getattr(part, name) for name in Usage.__struct_fields__))

@@ -7,27 +7,34 @@ is missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import httpx
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
+from billing.exports.accounting import Chart
+from billing.ledger.read import settled_calls
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission
 from gateway.admission.batch import Ticker, shard_of
-from gateway.admission.pipe import Pipe
+from gateway.admission.connect import AnyPipe, AnyRedis, open_pipe, open_redis, redis_answers
+from gateway.admission.history import HistoryBounds, LedgerSync
+from gateway.admission.keep import Keeper, Terms
+from gateway.admission.offline import Shares
+from gateway.admission.standby import OfflineRules, Standby
+from gateway.alerts.job import AlertJob
+from gateway.alerts.refusals import Refusals
+from gateway.alerts.webhook import WebhookSender
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
@@ -47,15 +54,19 @@ from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.metrics import CallCounts
+from gateway.office.club import CLUB
+from gateway.office.invoices import INVOICES
+from gateway.office.months import MONTHS
+from gateway.office.shares import OWN_SHARES, SHARES
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
+from gateway.spool.journal import Journal
+from gateway.trip import Expected
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
 
 _PROBE_S = 1.0
-_HOLD_MARGIN_S = 60.0
-"""A hold outlives the longest call by this much, so that only a dead worker's hold is ever swept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +76,24 @@ class House:
     settings: Settings
     clock: Clock
     sessions: Sessions
-    redis: Redis
+    redis: AnyRedis
     ticker: Ticker
     admission: Admission
+    standby: Standby
+    keeper: Keeper
     identify: Identify
     prices: PriceTable
     solar: Solar
     call_log: CallLog
     counts: CallCounts
     shelf: Shelf
+    refusals: Refusals
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
         try:
             async with asyncio.timeout(_PROBE_S):
-                return bool(await self.redis.ping()) and await answers(self.sessions)
+                return await redis_answers(self.redis) and await answers(self.sessions)
         except (RedisError, OSError, TimeoutError):
             return False
 
@@ -94,19 +108,18 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     clock = Clock(settings.clock_offset_ns)
     engine = open_engine(settings.database_url.get_secret_value(), connections_max=settings.database_connections_max)
     sessions = sessions_of(engine)
-    redis = _open_redis(settings)
-    pipe = Pipe(
-        settings.redis_url.get_secret_value(),
-        timeout_s=settings.redis_timeout_s,
-        waiting_max=settings.redis_waiting_max,
-    )
+    redis_url = settings.redis_url.get_secret_value()
+    redis = open_redis(redis_url, timeout_s=settings.redis_timeout_s, connections_max=settings.redis_connections_max)
+    waiting_max = settings.redis_waiting_max
+    pipe = open_pipe(redis_url, timeout_s=settings.redis_circuit_ms / 1000, waiting_max=waiting_max)
     # A connection of their own: a kept answer of megabytes must not stand in the way of an admission.
-    answers_pipe = Pipe(
-        settings.redis_url.get_secret_value(),
-        timeout_s=settings.redis_timeout_s,
-        waiting_max=settings.redis_waiting_max,
-    )
+    answers_pipe = open_pipe(redis_url, timeout_s=settings.redis_timeout_s, waiting_max=waiting_max)
     ticker = Ticker(pipe, batch_max=settings.script_batch_max, stream_max=settings.usage_stream_max)
+    ledger = LedgerSync(ticker, partial(_read_counters, sessions), shards=settings.shards)
+    journal = Journal(settings.data_dir / "spool", max_bytes=settings.journal_max_bytes)
+    standby = _open_standby(settings, ticker, journal, ledger, sessions)
+    keeper = _open_keeper(settings, ticker)
+    standby.history.open_holds = keeper.registrations
     house = House(
         settings=settings,
         clock=clock,
@@ -115,12 +128,15 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         ticker=ticker,
         admission=Admission(
             ticker,
-            partial(_read_counters, sessions),
+            ledger,
+            standby,
             shards=settings.shards,
-            hold_s=settings.total_timeout_s + settings.settle_retry_s + _HOLD_MARGIN_S,
+            hold_s=settings.hold_lease_s,
             settle_retry_s=settings.settle_retry_s,
             settled_memory_s=settings.settled_memory_s,
         ),
+        standby=standby,
+        keeper=keeper,
         identify=Identify(
             reader_of_callers(sessions, clock),
             clock,
@@ -137,6 +153,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         call_log=CallLog(),
         counts=CallCounts(),
         shelf=_open_shelf(settings, answers_pipe),
+        refusals=Refusals(sessions, clock),
     )
     try:
         yield house
@@ -144,7 +161,9 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await house.solar.close()
         house.call_log.flush()
         house.counts.flush()
+        await house.refusals.close()
         await ticker.close()
+        await journal.close()
         await answers_pipe.close()
         await redis.aclose()
         await engine.dispose()
@@ -158,11 +177,12 @@ def open_journey(house: House) -> Journey:
         house.identify,
         house.prices,
         house.admission,
+        house.keeper,
         house.solar,
         Bounds(
             answer_buffer_bytes=settings.answer_buffer_bytes,
             sse_event_max_bytes=settings.sse_event_max_bytes,
-            expected_output_tokens=settings.expected_output_tokens,
+            expected=Expected(settings.expected_output_tokens, settings.stream_slice_tokens),
             total_timeout_s=settings.total_timeout_s,
             hang_up_cancels=settings.hang_up == "cancel",
         ),
@@ -174,6 +194,7 @@ def open_journey(house: House) -> Journey:
             answer_max_bytes=settings.idempotency_answer_max_bytes,
             memory_max_bytes=settings.idempotency_memory_max_bytes,
         ),
+        house.refusals,
     )
 
 
@@ -199,15 +220,20 @@ def http_app(house: House, journey: Journey) -> Litestar:
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
+        seller=_seller(settings),
+        chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),
         proxies=proxies,
     )
     operator = Router(
-        "/operator/v1", route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE], guards=[operators_only(token)]
+        "/operator/v1",
+        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *SHARES, *INVOICES, *CLUB, *MONTHS],
+        guards=[operators_only(token)],
     )
     return Litestar(
         route_handlers=[
             *inference_routes(journey, settings.request_body_max_bytes, proxies),
             *ACCOUNT,
+            *OWN_SHARES,
             operator,
         ],
         dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
@@ -217,6 +243,28 @@ def http_app(house: House, journey: Journey) -> Litestar:
         ),
         request_max_body_size=settings.request_body_max_bytes,
         logging_config=None,
+    )
+
+
+def _seller(settings: Settings) -> dict[str, str]:
+    """Who issues invoices, as the settings say."""
+    return {name.removeprefix("seller_"): str(value) for name, value in settings if name.startswith("seller_")}
+
+
+def open_alerts(house: House) -> AlertJob:
+    """The background job that tells who pays that a budget runs out."""
+    settings = house.settings
+    sender = WebhookSender(
+        timeout_s=settings.alert_timeout_s,
+        attempts=settings.alert_attempts_at_once,
+        private_allowed=settings.alert_private_addresses == "allow",
+    )
+    return AlertJob(
+        house.sessions,
+        house.clock,
+        sender,
+        every_s=settings.alert_check_s,
+        attempts_max=settings.alert_attempts_max,
     )
 
 
@@ -231,8 +279,21 @@ def open_drain(house: House) -> Drain:
         shards=settings.shards,
         batch_max=settings.drain_batch_max,
         idle_ms=settings.drain_idle_ms,
+        swept_memory_s=settings.swept_memory_s,
         settled_memory_s=settings.settled_memory_s,
     )
+
+
+def _open_keeper(settings: Settings, ticker: Ticker) -> Keeper:
+    terms = Terms(
+        lease_s=settings.hold_lease_s,
+        sent_mark_s=settings.hold_sent_mark_s,
+        progress_s=settings.progress_s,
+        progress_tokens_max=settings.progress_tokens_max,
+        slice_tokens=settings.stream_slice_tokens,
+        extend_wait_s=settings.stream_extend_wait_s,
+    )
+    return Keeper(ticker, terms, shards=settings.shards)
 
 
 async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None:
@@ -243,21 +304,36 @@ async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None
         raise ServiceUnavailable from None
 
 
-def _open_redis(settings: Settings) -> Redis:
-    """Bounded in connections and in time, without retries of its own: what may be repeated is decided where it is asked."""
-    if settings.redis_url is None:
-        raise SettingsError("GATEWAY_REDIS_URL is needed")
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        max_connections=settings.redis_connections_max,
-        socket_timeout=settings.redis_timeout_s,
-        socket_connect_timeout=settings.redis_timeout_s,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
+def _open_standby(
+    settings: Settings, ticker: Ticker, journal: Journal, ledger: LedgerSync, sessions: Sessions
+) -> Standby:
+    share_nano_usd = int(settings.offline_exposure_usd * 10**9) // settings.offline_workers_max
+    shares = Shares(share_nano_usd, scopes_max=settings.key_cache_max)
+    return Standby(
+        ticker,
+        journal,
+        shares,
+        ledger,
+        partial(_settled_calls, sessions),
+        shards=settings.shards,
+        rules=OfflineRules(
+            workers_max=settings.offline_workers_max,
+            unconfirmed_keys_s=settings.offline_keys_s if settings.offline_keys == "allow" else 0.0,
+        ),
+        bounds=HistoryBounds(rebuild_s=settings.rebuild_wait_s, records_max=settings.recent_records_max),
     )
 
 
-def _open_shelf(settings: Settings, pipe: Pipe) -> Shelf:
+async def _settled_calls(sessions: Sessions, call_ids: Sequence[str]) -> set[str]:
+    try:
+        async with sessions() as session:
+            known = await settled_calls(session, [UUID(hex=call_id) for call_id in call_ids])
+    except (StorageError, OSError, TimeoutError):
+        raise ServiceUnavailable from None
+    return {call_id.hex for call_id in known}
+
+
+def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
     def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
         return pipe.ask(*command)
 

@@ -1,15 +1,18 @@
 """The leaf values that are handed from room to room.
 
 Units: `_ns` Unix nanoseconds on the gateway's clock, `_nano_usd` whole nano-USD, tokens. Values only: no room is named here.
+They are msgspec structs, because a call makes half a dozen of them and a frozen dataclass costs ten times as much to make.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from uuid import UUID
+
+import msgspec
 
 from billing.periods import Month
 from billing.prices import Price
@@ -19,18 +22,21 @@ NO_CAP = -1
 """A cap that is not set, where the script wants a number."""
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """Limits of one scope (`a:<account>` or `k:<key>`); 0 = none."""
+class RateLimit(msgspec.Struct, frozen=True, array_like=True):
+    """Limits of one scope (`a:<account>` or `k:<key>`); 0 = none. In this order they go to the script."""
 
     scope: str
     requests_per_minute: int = 0
     tokens_per_minute: int = 0
     concurrency: int = 0
 
+    @property
+    def is_any(self) -> bool:
+        """Does it limit anything?"""
+        return bool(self.requests_per_minute or self.tokens_per_minute or self.concurrency)
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+
+class Caller(msgspec.Struct, frozen=True):
     """Who calls, and on which terms: the newest state of a key and its account, at most `key_cache_s` old."""
 
     account_id: str
@@ -47,6 +53,8 @@ class Caller:
     endpoints: frozenset[str] | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] | None = None
     rate_limits: tuple[RateLimit, ...] = ()
+    model_limits: tuple[tuple[str, RateLimit], ...] = ()
+    """Limits of the calls of one model, by its name."""
     monthly_cap_nano_usd: int = NO_CAP
     key_cap_nano_usd: int = NO_CAP
     prepaid_nano_usd: int | None = None
@@ -63,7 +71,8 @@ class Caller:
 
     def money_scopes(self, month: str) -> list[tuple[str, int]]:
         """The counters that a call of a month moves, each with its cap in nano-USD (`NO_CAP` = none)."""
-        scopes = [(f"m:{month}", self.monthly_cap_nano_usd), (f"k:{self.key_id}:{month}", self.key_cap_nano_usd)]
+        of_month, of_key = _scopes_of(self.key_id, month)
+        scopes = [(of_month, self.monthly_cap_nano_usd), (of_key, self.key_cap_nano_usd)]
         if self.prepaid_nano_usd is not None:
             scopes.append((PREPAID_SCOPE, self.prepaid_nano_usd))
         return scopes
@@ -72,8 +81,12 @@ class Caller:
 PREPAID_SCOPE = "prepaid"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+@lru_cache(maxsize=4096)
+def _scopes_of(key_id: str, month: str) -> tuple[str, str]:
+    return f"m:{month}", f"k:{key_id}:{month}"
+
+
+class Call(msgspec.Struct, frozen=True):
     """One call of a model, from admission to the ledger. `accepted_ns` is taken once and decides month, card, tier and grant."""
 
     id: UUID
@@ -90,19 +103,23 @@ class Call:
     output_tokens_expected: int
     pages_max: int = 0
     pages_best: int = 0
+    output_tokens_first: int | None = None
+    """How many output tokens are held at first, where that is not all: a stream without a bound is extended while it runs."""
+    output_tokens_min: int = 0
+    """How few would do where a budget covers no more; 0 = only all of them will."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(msgspec.Struct, frozen=True):
     """What admission set aside for a call, until it is settled or given back."""
 
     call: Call
     amount_nano_usd: int
-    limit_headers: dict[str, str] = field(default_factory=dict)
+    limit_headers: dict[str, str] = msgspec.field(default_factory=dict)
+    output_tokens: int = 0
+    """How many output tokens it covers."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """What upstream served, as far as we know it."""
 
     usage: Usage
@@ -111,11 +128,14 @@ class Outcome:
     attempts: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(msgspec.Struct, frozen=True):
     """How a call was charged: what grants paid for, and the exact cost of the rest in USD."""
 
     granted: Usage = NOTHING
     cost_usd: Decimal = Decimal(0)
     charged_nano_usd: int = 0
     """What the counters of caps were moved by: the cost, rounded up."""
+    absorbed: Usage = NOTHING
+    """What upstream served beyond what the caps had room for: ours, never charged."""
+    cost_is_known: bool = True
+    """Not while Redis is away: what grants pay is decided when it is told of the call."""

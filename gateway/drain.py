@@ -10,13 +10,12 @@ logged, counted, and moved to the shard's `…:unreadable` stream, so that it ho
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -29,8 +28,10 @@ from billing.ledger.record import UsageRecord, from_wire_prices, from_wire_recor
 from billing.money import add, nano_usd_up
 from billing.periods import Month
 from billing.usage import GRANT_ORDER, Usage
-from gateway.admission.batch import Ticker, stream_key
+from gateway.admission.batch import Ticker, shard_of, stream_key
+from gateway.admission.connect import AnyRedis
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.records import with_counts
 from gateway.call import PREPAID_SCOPE
 from gateway.clock import Clock
 from gateway.metrics import DRAIN_FAULTS, DRAIN_LAG_RECORDS, DRAINED_RECORDS, SWEPT_HOLDS
@@ -39,6 +40,8 @@ log = structlog.get_logger("drain")
 _PAUSE_AFTER_FAULT_S = 0.25
 _SWEEP_EVERY_S = 1.0
 _SWEEP_MAX = 100
+_SHARDS_AT_ONCE = 4
+_SWEEP_PAUSE_S = 5.0
 _FLUSH_POLL_S = 0.01
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
 _unpack = msgspec.msgpack.decode
@@ -60,7 +63,7 @@ class Drain:
 
     def __init__(
         self,
-        redis: Redis,
+        redis: AnyRedis,
         ticker: Ticker,
         sessions: Sessions,
         clock: Clock,
@@ -68,7 +71,8 @@ class Drain:
         shards: int,
         batch_max: int,
         idle_ms: int,
-        settled_memory_s: int,
+        swept_memory_s: int,
+        settled_memory_s: int = 60,
     ) -> None:
         self._redis = redis
         self._ticker = ticker
@@ -77,8 +81,10 @@ class Drain:
         self._shards = shards
         self._batch_max = batch_max
         self._idle_s = idle_ms / 1000
+        self._swept_memory_ms = swept_memory_s * 1000
         self._settled_memory_ms = settled_memory_s * 1000
-        self._failing = False
+        self._failing = self._faulty = False
+        self._sweep_from_s: dict[int, float] = {}
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Drain until told to stop, then once more to the end."""
@@ -96,23 +102,42 @@ class Drain:
             continue
 
     async def _round(self) -> int:
-        try:
-            moved = sum([await self.once(shard) for shard in range(self._shards)])
-            self._failing = False
-        except (RedisError, StoreUnavailable, SQLAlchemyError, OSError, TimeoutError) as error:
-            DRAIN_FAULTS.inc()
-            if not self._failing:
-                log.warning("drain_fault", kind=type(error).__name__)
-            self._failing = True
-            return 0
-        return moved
+        """One batch of every shard that holds any, a few shards at a time. A shard that fails holds up no other."""
+        lengths = await asyncio.gather(*self._ticker.lengths(self._shards), return_exceptions=True)
+        DRAIN_LAG_RECORDS.set(sum(length for length in lengths if isinstance(length, int)))
+        some = asyncio.Semaphore(_SHARDS_AT_ONCE)
+        filled = [shard for shard, length in enumerate(lengths) if isinstance(length, int) and length > 0]
+        batches = await asyncio.gather(*[self._batch(shard, some) for shard in filled])
+        outcomes = [*enumerate(lengths), *zip(filled, batches, strict=True)]
+        faults = {shard: outcome for shard, outcome in outcomes if isinstance(outcome, BaseException)}
+        self._note(faults)
+        # It waits for the stores only where nothing works: one master that is away is no reason to keep the others' records waiting.
+        self._failing = len(faults) == self._shards or 0 < len(filled) <= len(faults)
+        return sum(batch for batch in batches if isinstance(batch, int))
+
+    async def _batch(self, shard: int, some: asyncio.Semaphore) -> int | Exception:
+        async with some:
+            try:
+                return await self.once(shard)
+            except (RedisError, StoreUnavailable, SQLAlchemyError, OSError, TimeoutError) as error:
+                return error
+
+    def _note(self, faults: Mapping[int, BaseException]) -> None:
+        """Count faults, log the first in a row, and leave the holds of those shards alone for a while: nobody could renew them."""
+        if faults:
+            DRAIN_FAULTS.inc(len(faults))
+            if not self._faulty:
+                kinds = sorted({type(error).__name__ for error in faults.values()})
+                log.warning("drain_fault", kinds=kinds, shards=len(faults))
+            from_s = asyncio.get_running_loop().time() + _SWEEP_PAUSE_S
+            self._sweep_from_s.update(dict.fromkeys(faults, from_s))
+        self._faulty = bool(faults)
 
     async def once(self, shard: int) -> int:
         """Move one batch of a shard into the ledger; returns how many records it held."""
         key = stream_key(shard)
         entries: _Entries = await self._redis.xrange(key, count=self._batch_max)  # type: ignore[assignment]
         if not entries:
-            DRAIN_LAG_RECORDS.set(0)
             return 0
         messages = [m for m in [await self._from_wire_message(key, *entry) for entry in entries] if m is not None]
         if messages:
@@ -125,10 +150,9 @@ class Drain:
                 messages = await self._append_one_by_one(key, messages, fields_of)
         if messages:
             totals = await self._totals({m.account_id for m in messages}, {m.settled.record.key_id for m in messages})
-            done = [(m.id.decode(), m.account_id, m.nano_usd, m.scopes) for m in messages]
-            await self._ticker.ask(shard, ("D", done, totals))
+            done = [(m.id.decode(), m.account_id, m.nano_usd, m.scopes, m.settled.record.call_id) for m in messages]
+            await self._ticker.ask(shard, ("D", done, totals, self._settled_memory_ms))
             DRAINED_RECORDS.inc(len(messages))
-        DRAIN_LAG_RECORDS.set(await self._redis.xlen(key))
         return len(entries)
 
     async def _append(self, messages: Sequence[_Message]) -> None:
@@ -153,6 +177,7 @@ class Drain:
     async def _from_wire_message(self, key: str, message_id: bytes, fields: dict[bytes, bytes]) -> _Message | None:
         try:
             record = _checked(from_wire_record(fields[b"r"]))
+            record = with_counts(record, _counts_in(fields, b"u"), _counts_in(fields, b"b"))
             taken: list[tuple[str, int, int]] = _unpack(fields[b"g"], type=list[tuple[str, int, int]])
             scopes = _unpack(fields[b"m"], type=tuple[str, ...])
             grants = tuple((grant, GRANT_ORDER[kind - 1], tokens) for grant, kind, tokens in taken)
@@ -182,22 +207,29 @@ class Drain:
         return rebased
 
     async def _sweep(self) -> None:
-        """Book the holds of workers that are gone."""
-        try:
-            for shard in range(self._shards):
-                reply = await self._ticker.ask(shard, ("W", _SWEEP_MAX, self._settled_memory_ms))
-                if reply[1]:
-                    SWEPT_HOLDS.inc(reply[1])
-                    log.warning("swept_holds", shard=shard, count=reply[1])
-        except (RedisError, StoreUnavailable):
-            DRAIN_FAULTS.inc()
+        """Book the holds of workers that are gone. Where Redis was away nobody could renew, so they are given a moment."""
+        now_s = asyncio.get_running_loop().time()
+        shards = [shard for shard in range(self._shards) if now_s >= self._sweep_from_s.get(shard, 0.0)]
+        asked = [self._ticker.ask(shard, ("W", _SWEEP_MAX, self._swept_memory_ms)) for shard in shards]
+        replies = await asyncio.gather(*asked, return_exceptions=True)
+        faults: dict[int, BaseException] = {}
+        for shard, reply in zip(shards, replies, strict=True):
+            if isinstance(reply, RedisError | StoreUnavailable):
+                faults[shard] = reply
+            elif isinstance(reply, BaseException):
+                raise reply
+            elif reply[1] or reply[2]:
+                SWEPT_HOLDS.inc(reply[1])
+                log.warning("swept_holds", shard=shard, booked=reply[1], never_sent=reply[2])
+        if faults:
+            self._note(faults)
 
 
-async def flushed(redis: Redis, shards: int, *, wait_s: float) -> bool:
-    """Wait until the ledger holds every call settled before this moment; False where it does not after `wait_s`."""
+async def flushed(redis: AnyRedis, shards: int, account_id: str | None = None, *, wait_s: float) -> bool:
+    """Wait until the ledger holds every call (of an account) settled before this moment; False where it does not after `wait_s`."""
     try:
         async with asyncio.timeout(wait_s):
-            for shard in range(shards):
+            for shard in range(shards) if account_id is None else [shard_of(account_id, shards)]:
                 key = stream_key(shard)
                 newest: _Entries = await redis.xrevrange(key, count=1)  # type: ignore[assignment]
                 while newest and await redis.xrange(key, max=newest[0][0], count=1):  # noqa: ASYNC110 - the drain is another process
@@ -205,6 +237,10 @@ async def flushed(redis: Redis, shards: int, *, wait_s: float) -> bool:
     except (TimeoutError, RedisError, OSError):
         return False
     return True
+
+
+def _counts_in(fields: dict[bytes, bytes], name: bytes) -> list[int]:
+    return _unpack(fields[name], type=list[int]) if name in fields else []
 
 
 def _checked(record: UsageRecord) -> UsageRecord:

@@ -168,13 +168,9 @@ class RateLimited(GatewayError):
 
 
 class NotCovered(GatewayError):
-    """What the call may cost at most is more than there is room for. `room_nano_usd` is how much that was."""
+    """What the call may cost at most is more than there is room for."""
 
     status, type = 402, "insufficient_quota"
-
-    def __init__(self, message: str, room_nano_usd: int, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message, headers=headers)
-        self.room_nano_usd = room_nano_usd
 
 
 class BudgetExceeded(NotCovered):

@@ -18,11 +18,14 @@ from datetime import datetime
 
 import structlog
 
-from billing.money import to_wire_decimal
-from billing.prices import Price
-from gateway.admission.admit import Admission, StaleCaller, StalePrices, affordable_output_tokens
+from billing.money import nano_usd_up, to_wire_decimal
+from billing.prices import Price, cost
+from billing.usage import NOTHING
+from gateway.admission.admit import Admission, StaleCaller, StalePrices
+from gateway.admission.keep import Keeper, Lease
+from gateway.alerts.refusals import Refusals
 from gateway.call import Caller, Hold, Outcome, Settlement
-from gateway.clock import Clock, from_ns
+from gateway.clock import Clock, Deadlines
 from gateway.errors import (
     GatewayError,
     KeyNotAllowed,
@@ -34,12 +37,13 @@ from gateway.errors import (
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
 from gateway.logs import CallLog
+from gateway.meter.relay import Relay
 from gateway.meter.request import Ask, read_request, with_output_bound
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
-from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts
+from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts, count_absorbed
 from gateway.repeat import ReadOn, Repeats
-from gateway.trip import ClientGone, Door, Trip
+from gateway.trip import ClientGone, Door, Expected, Trip
 from gateway.upstream.faults import alerts_operator, code_of, fault_of
 from gateway.upstream.solar import Solar, UpstreamAnswer
 from gateway.upstream.stream import EventSplitter, EventTooLarge
@@ -56,7 +60,7 @@ class Bounds:
 
     answer_buffer_bytes: int
     sse_event_max_bytes: int
-    expected_output_tokens: int
+    expected: Expected
     total_timeout_s: float
     hang_up_cancels: bool
 
@@ -70,38 +74,48 @@ class Journey:
         identify: Identify,
         prices: PriceTable,
         admission: Admission,
+        keeper: Keeper,
         solar: Solar,
         bounds: Bounds,
         call_log: CallLog,
         counts: CallCounts,
         repeats: Repeats,
+        refusals: Refusals,
     ) -> None:
         self._clock = clock
         self._identify = identify
         self._prices = prices
         self._admission = admission
+        self._keeper = keeper
         self._solar = solar
         self._bounds = bounds
+        self._deadlines = Deadlines(bounds.total_timeout_s)
         self._call_log = call_log
         self._counts = counts
         self._repeats = repeats
+        self._refusals = refusals
 
     async def carry(self, door: Door) -> None:
         """Answer one call, whatever happens."""
         begun, accepted_ns = time.monotonic(), self._clock.now_ns()
         trip = Trip(door, accepted_ns)
+        task = self._deadlines.begin()
         try:
-            async with asyncio.timeout(self._bounds.total_timeout_s):
-                trip.outcome = await self._carry(trip)
+            trip.outcome = await self._carry(trip)
         except GatewayError as error:
             trip.outcome, trip.code = ("interrupted" if door.started else "refused"), error.code
+            if isinstance(error, NotCovered):
+                self._refusals.saw(trip.caller_known, error)
             await self._tell(trip, error)
-        except TimeoutError:
+        except asyncio.CancelledError:
+            if not self._deadlines.end(task):
+                raise
             trip.code = "upstream_interrupted"
             await self._tell(trip, UpstreamInterrupted())
         except ClientGone:
             trip.outcome = "client_gone"
         finally:
+            self._deadlines.end(task)
             if trip.kept is not None:
                 await asyncio.shield(trip.kept.close())
             seconds = time.monotonic() - begun
@@ -124,19 +138,23 @@ class Journey:
         ask = read_request(door.endpoint, body, door.content_type)
         if door.idempotency_key is not None and await self._repeats.answered(trip, body):
             return "replayed"
-        try:
-            hold = await self._admit(trip, ask, len(body))
-        except NotCovered as error:
-            smaller = self._smaller(trip, ask, error)
-            if smaller is None:
-                raise
-            ask = smaller
-            hold = await self._admit(trip, ask, len(body))
+        hold = await self._admit(trip, ask, len(body))
+        if not ask.streamed and hold.output_tokens < hold.call.output_tokens_max:
+            # The budget covers no more; what it covers is held.
+            ask = with_output_bound(door.endpoint, ask, hold.output_tokens)
         if ask.changed:
             trip.headers["x-solar-changed"] = ", ".join(ask.changed)
         trip.headers.update(hold.limit_headers)
+        lease = self._keeper.begin(hold)
         try:
-            answer = await self._solar.send(door.endpoint.upstream_path, ask.body, door.content_type)
+            return await self._send(trip, lease, ask)
+        finally:
+            lease.end()
+
+    async def _send(self, trip: Trip, lease: Lease, ask: Ask) -> str:
+        door, hold = trip.door, lease.hold
+        try:
+            answer = await self._solar.send(door.endpoint.upstream_path, ask.body, door.content_type, lease.sent)
         except BaseException:
             await asyncio.shield(self._admission.give_back(hold))
             raise
@@ -146,7 +164,7 @@ class Journey:
             if trip.kept is not None:
                 await trip.kept.upstream_began()
             if answer.is_event_stream:
-                return await self._stream(trip, hold, ask, answer)
+                return await self._stream(trip, lease, ask, answer)
             return await self._whole(trip, hold, answer)
         finally:
             await answer.close()
@@ -155,11 +173,10 @@ class Journey:
 
     async def _admit(self, trip: Trip, ask: Ask, body_bytes: int) -> Hold:
         caller = trip.caller_known
-        accepted_at = from_ns(trip.accepted_ns)
         for _ in range(_ADMIT_ATTEMPTS):
-            price = await self._price(ask, caller, accepted_at)
+            price = await self._price(ask, caller, trip.accepted_at)
             version = self._prices.version
-            trip.call = trip.new_call(caller, ask, price, body_bytes, self._bounds.expected_output_tokens)
+            trip.call = trip.new_call(caller, ask, price, body_bytes, self._bounds.expected)
             try:
                 return await self._admission.admit(trip.call, version)
             except StaleCaller:
@@ -167,11 +184,6 @@ class Journey:
             except StalePrices:
                 await self._prices.refresh(newer_than=version)
         raise ServiceUnavailable
-
-    def _smaller(self, trip: Trip, ask: Ask, error: NotCovered) -> Ask | None:
-        """The same request with its output bounded by what there is room for; None where that is nothing, or not ours to set."""
-        tokens = 0 if trip.call is None else affordable_output_tokens(trip.call, error.room_nano_usd)
-        return with_output_bound(trip.door.endpoint, ask, tokens) if tokens else None
 
     async def _price(self, ask: Ask, caller: Caller, at: datetime) -> Price:
         try:
@@ -213,8 +225,9 @@ class Journey:
             return await self._long(trip, hold, answer, body, more)
         outcome = outcome_of_whole(hold.call, trip.door.endpoint.wire, body, answer.attempts)
         settlement = await self._settle(trip, hold, outcome)
-        cost = {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
-        await trip.door.start(200, {**answer.passed_headers, **trip.headers, **cost, "content-length": str(len(body))})
+        if settlement.cost_is_known:
+            trip.headers |= {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
+        await trip.door.start(200, {**answer.passed_headers, **trip.headers, "content-length": str(len(body))})
         await trip.door.end(body)
         return "whole"
 
@@ -237,18 +250,18 @@ class Journey:
         await trip.door.end(last)
         return "whole"
 
-    async def _stream(self, trip: Trip, hold: Hold, ask: Ask, answer: UpstreamAnswer) -> str:
+    async def _stream(self, trip: Trip, lease: Lease, ask: Ask, answer: UpstreamAnswer) -> str:
         """Pass events on as they come. The last usage event and what follows it wait for the settlement."""
+        hold = lease.hold
         tally = StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=ask.usage_wanted)
-        why = "deadline or worker stopped"
         splitter = EventSplitter(self._bounds.sse_event_max_bytes)
+        relay = Relay(trip.door, splitter, tally, lease)
+        why = "deadline or worker stopped"
         try:
             async with trip.door.hang_up_cancels() if self._bounds.hang_up_cancels else ReadOn():
                 await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
-                async for chunk in answer.chunks():
-                    passed = tally.pass_on(splitter.feed(chunk))
-                    if passed:
-                        await trip.door.write(passed)
+                while await answer.flow_into(relay.take):
+                    await relay.look()
                     if tally.ended:
                         break
                 tally.pass_on_rest(splitter.rest())
@@ -256,13 +269,16 @@ class Journey:
         except ClientGone:
             why = "client hung up"
             raise
+        except NotCovered:
+            why = "budget used up in mid-stream"
+            raise
         except (UpstreamInterrupted, EventTooLarge):
             why = _BROKE_OFF
         finally:
             settlement = await asyncio.shield(
                 self._end_of_stream(trip, hold, tally, tally.outcome(why, answer.attempts))
             )
-        last_words = tally.last_words(settlement.cost_usd)
+        last_words = tally.last_words(settlement.cost_usd if settlement.cost_is_known else None)
         if tally.broke_off:
             await trip.door.write(last_words)
             raise UpstreamInterrupted
@@ -279,6 +295,7 @@ class Journey:
 
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
         settlement = await self._admission.settle(hold, outcome)
+        absorbed, price = settlement.absorbed, hold.call.price
         usage = outcome.usage
         self._counts.settled(
             usage.input_tokens,
@@ -287,6 +304,8 @@ class Journey:
             settlement.charged_nano_usd,
             estimated=outcome.estimated_reason,
         )
+        if absorbed is not NOTHING:
+            count_absorbed(nano_usd_up(cost(absorbed, NOTHING, price.prices, price.discount)))
         trip.settled = outcome
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):
             UNKNOWN_SNAPSHOTS.inc()

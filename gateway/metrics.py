@@ -17,6 +17,12 @@ OUTCOMES = ("whole", "streamed", "refused", "upstream_refused", "interrupted", "
 CALLS = Counter("solar_calls_total", "Calls of metered endpoints, by how they ended", ["outcome"])
 TOKENS = Counter("solar_tokens_total", "Tokens settled, by kind (input leaves cached ones out)", ["kind"])
 COST_NANO_USD = Counter("solar_cost_nano_usd_total", "Exact cost settled, in nano-USD, after discount and grants")
+ABSORBED_CALLS = Counter(
+    "solar_absorbed_calls_total", "Calls of which upstream served more than their caps had room for"
+)
+ABSORBED_NANO_USD = Counter(
+    "solar_absorbed_nano_usd_total", "What those parts would have cost the caller, in nano-USD: ours"
+)
 ESTIMATED_CALLS = Counter("solar_estimated_calls_total", "Calls whose count is an estimate, by why", ["reason"])
 _BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0)
 CALL_SECONDS = Histogram(
@@ -33,6 +39,27 @@ DRAIN_LAG_RECORDS = Gauge(
     "solar_drain_lag_records", "Usage records not yet in the ledger", multiprocess_mode="mostrecent"
 )
 SWEPT_HOLDS = Counter("solar_swept_holds_total", "Holds whose worker was gone, booked as estimated")
+JOURNAL_BYTES = Gauge(
+    "solar_journal_bytes", "Settlements on the local disk that Redis has not taken yet", multiprocess_mode="livesum"
+)
+JOURNAL_RECORDS = Gauge(
+    "solar_journal_records", "Settlements on the local disk that Redis has not taken yet", multiprocess_mode="livesum"
+)
+REPLAYED_RECORDS = Counter("solar_replayed_records_total", "Settlements that went from the local disk to Redis")
+MONEY_AT_RISK_USD = Gauge(
+    "gateway_money_at_risk_usd",
+    "Money at risk now: settlements that only the local disk has, and calls let through while Redis is away",
+    multiprocess_mode="livesum",
+)
+HISTORIES = Counter("solar_redis_histories_total", "Times a worker met a Redis that may have forgotten something")
+RETOLD_RECORDS = Counter("solar_retold_records_total", "Settlements told again to a Redis that may have forgotten them")
+JOURNAL_FAULTS = Counter("solar_journal_faults_total", "Writes that the local disk refused, and torn ends found")
+
+
+def count_absorbed(nano_usd: int) -> None:
+    """A call of which upstream served more than its caps had room for."""
+    ABSORBED_CALLS.inc()
+    ABSORBED_NANO_USD.inc(nano_usd)
 
 
 class CallCounts:
@@ -106,6 +133,6 @@ def exposition(multiprocess_dir: str) -> bytes:
     return generate_latest(registry)
 
 
-def forget_process(pid: int) -> None:
+def forget_process(pid: int, multiprocess_dir: str) -> None:
     """Drop the live gauges of a process that ended."""
-    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+    mark_process_dead(pid, multiprocess_dir)  # type: ignore[no-untyped-call]

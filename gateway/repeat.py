@@ -111,6 +111,13 @@ class KeepingDoor:
             await self._shelf.free(self._claim)
         await self._door.start(status, headers)
 
+    def put(self, data: bytes) -> bool:
+        self._recording.add(data)
+        return self._door.put(data)
+
+    async def drained(self) -> None:
+        await self._door.drained()
+
     async def write(self, data: bytes) -> None:
         self._recording.add(data)
         await self._door.write(data)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 MIB = 1024 * 1024
+_CLUSTER_SHARDS = 64
 
 
 class SettingsError(ValueError):
@@ -84,8 +86,60 @@ class Settings(BaseSettings):
 
     # ---- limits and budgets
     expected_output_tokens: int = Field(default=1024, ge=1, le=1_000_000)
+    stream_slice_tokens: int = Field(
+        default=2048, ge=1, le=1_000_000, description="output held at a time for a stream without a bound"
+    )
+    stream_extend_wait_s: float = Field(
+        default=2.0, gt=0, le=30, description="how long a stream whose slice is used up waits for the next"
+    )
+    hold_lease_s: float = Field(default=30.0, ge=1, le=3600, description="a hold not renewed for so long is an orphan")
+    hold_sent_mark_s: float = Field(
+        default=0.1,
+        gt=0,
+        le=10,
+        description="how long a call may wait for a connection before it is marked as not sent",
+    )
+    progress_s: float = Field(default=1.0, gt=0, le=10, description="how often the progress of a stream is written")
+    progress_tokens_max: int = Field(default=64, ge=1, le=100_000, description="… or after so many output tokens")
+    swept_memory_s: int = Field(
+        default=7200, ge=60, le=864_000, description="how long a swept call's own settlement may come late"
+    )
     grant_months: int = Field(default=12, ge=1, le=120)
-    redis_timeout_s: float = Field(default=2.0, gt=0, le=30)
+    redis_timeout_s: float = Field(
+        default=2.0, gt=0, le=30, description="for everything but calls: the drain, the office"
+    )
+    redis_circuit_ms: int = Field(
+        default=250, ge=20, le=5000, description="a shard that does not answer a call within this is away"
+    )
+    offline_exposure_usd: Decimal = Field(
+        default=Decimal(0),
+        ge=0,
+        le=1_000_000,
+        description="what an account may cost at most while Redis is away; 0: nothing",
+    )
+    offline_workers_max: int = Field(
+        default=16, ge=1, le=1024, description="how many workers share that exposure, over all machines"
+    )
+    offline_keys: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="keys that Postgres cannot confirm either, while Redis is away: 1 s, or offline_keys_s",
+    )
+    offline_keys_s: float = Field(default=600.0, ge=0, le=86_400)
+    rebuild_wait_s: float = Field(
+        default=2.0,
+        gt=0,
+        le=8,
+        description="how long calls under a cap wait, after a failover, for live workers to register",
+    )
+    recent_records_max: int = Field(
+        default=20_000,
+        ge=64,
+        le=1_000_000,
+        description="settlements that a worker can tell again, until they are drained",
+    )
+    journal_max_bytes: int = Field(
+        default=256 * MIB, ge=2 * MIB, le=64 * 1024 * MIB, description="what a worker keeps on its disk at most"
+    )
     redis_connections_max: int = Field(default=64, ge=4, le=1024)
     redis_waiting_max: int = Field(default=4096, ge=1, le=1_000_000, description="script calls under way at once")
     script_batch_max: int = Field(default=128, ge=1, le=4096)
@@ -98,7 +152,12 @@ class Settings(BaseSettings):
     )
     unknown_keys_per_minute: int = Field(default=60, ge=1, le=1_000_000, description="how fast that fills up again")
     unknown_keys_addresses_max: int = Field(default=10_000, ge=1, le=10_000_000)
-    shards: int = Field(default=1, ge=1, le=1024)
+    shards: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="0 takes 64 on a cluster, 1 on a single Redis; fixed for a deployment's life",
+    )
 
     # ---- calls with an Idempotency-Key
     idempotency_keep_s: int = Field(default=86_400, ge=60, le=604_800, description="a key is remembered this long")
@@ -127,11 +186,41 @@ class Settings(BaseSettings):
     usage_wait_s: float = Field(default=2.0, ge=0, le=30)
     month_grace_s: int = Field(default=7200, ge=0, le=864_000)
 
+    # ---- who sends the invoices (kept on each as it was when it was issued)
+    seller_name: str = Field(default="Upstage", max_length=200)
+    seller_registration_number: str = Field(default="", max_length=20, description="ten digits, for Korea's tax office")
+    seller_representative: str = Field(default="", max_length=100)
+    seller_address: str = Field(default="", max_length=300)
+    seller_business_type: str = Field(default="", max_length=100, description="업태, such as 서비스업")
+    seller_business_item: str = Field(default="", max_length=100, description="종목, such as 소프트웨어 공급")
+    seller_email: str = Field(default="", max_length=200)
+
+    # ---- where an ERP books invoices: numbers of its chart of accounts
+    chart_receivable: str = Field(default="108", min_length=1, max_length=20, description="외상매출금")
+    chart_revenue: str = Field(default="412", min_length=1, max_length=20, description="서비스매출")
+    chart_tax: str = Field(default="255", min_length=1, max_length=20, description="부가세예수금")
+
+    # ---- budget alerts
+    alert_check_s: float = Field(default=2.0, gt=0, le=3600, description="how often budgets are looked at")
+    alert_timeout_s: float = Field(default=10.0, gt=0, le=60, description="for one attempt to deliver one")
+    alert_attempts_at_once: int = Field(default=3, ge=1, le=10, description="attempts in a row, before it waits")
+    alert_attempts_max: int = Field(default=20, ge=1, le=100, description="such rows, ever later, before it gives up")
+    alert_private_addresses: Literal["refuse", "allow"] = Field(
+        default="refuse", description="may an alert be sent into a private network?"
+    )
+
     # ---- processes
     shutdown_grace_s: float = Field(default=30.0, ge=0, le=3600, description="running calls may go on for so long")
     shutdown_delay_s: float = Field(
         default=0.0, ge=0, le=60, description="not ready, yet still serving: until balancers have noticed"
     )
+
+    @model_validator(mode="after")
+    def _shards_by_kind(self) -> Self:
+        if self.shards == 0:
+            url = "" if self.redis_url is None else self.redis_url.get_secret_value()
+            self.shards = _CLUSTER_SHARDS if url.partition("://")[0].endswith("+cluster") else 1
+        return self
 
     def upstream_key_list(self) -> list[str]:
         return [key.strip() for key in self.upstream_keys.get_secret_value().split(",") if key.strip()]

@@ -6,6 +6,7 @@ journey; a `Trip` collects headers and facts for the answer and for the one line
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from billing.ids import uuid7
@@ -18,7 +19,7 @@ from gateway.errors import GatewayError
 from gateway.keys.address import Address
 from gateway.meter.endpoint import Counts, Endpoint
 from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
-from gateway.meter.request import Ask, output_tokens_bound, pages_bound
+from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound
 
 
 class ClientGone(Exception):
@@ -26,7 +27,10 @@ class ClientGone(Exception):
 
 
 class Door(Protocol):
-    """How an answer leaves the house; which server stands behind it is no concern of the journey."""
+    """How an answer leaves the house; which server stands behind it is no concern of the journey.
+
+    A piece of a body is put there at once, or written; where `put` says False, `drained` is awaited before the next.
+    """
 
     endpoint: Endpoint
     secret: str
@@ -38,6 +42,8 @@ class Door(Protocol):
     def address(self) -> Address | None: ...
     async def read_body(self) -> bytes: ...
     async def start(self, status: int, headers: dict[str, str]) -> None: ...
+    def put(self, data: bytes) -> bool: ...
+    async def drained(self) -> None: ...
     async def write(self, data: bytes) -> None: ...
     async def end(self, last: bytes = b"") -> None: ...
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None: ...
@@ -61,14 +67,35 @@ class HangUp(Protocol):
     ) -> bool | None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How much output counts against tokens a minute before it is known, and how much of an unbounded stream is held at a time."""
+
+    output_tokens: int
+    stream_slice_tokens: int
+
+
 class Trip:
     """What is known of one call while it is under way, for its answer's headers and its line in the log."""
 
-    __slots__ = ("accepted_ns", "call", "caller", "code", "door", "headers", "kept", "outcome", "settled", "uuid")
+    __slots__ = (
+        "accepted_at",
+        "accepted_ns",
+        "call",
+        "caller",
+        "code",
+        "door",
+        "headers",
+        "kept",
+        "outcome",
+        "settled",
+        "uuid",
+    )
 
     def __init__(self, door: Door, accepted_ns: int) -> None:
         self.door = door
         self.accepted_ns = accepted_ns
+        self.accepted_at = from_ns(accepted_ns)
         self.uuid = uuid7(accepted_ns // 1_000_000)
         self.headers = {"x-request-id": str(self.uuid)}
         self.caller: Caller | None = None
@@ -88,16 +115,17 @@ class Trip:
             raise RuntimeError("a call is admitted only after its caller is known")
         return self.caller
 
-    def new_call(self, caller: Caller, ask: Ask, price: Price, body_bytes: int, output_tokens_expected: int) -> Call:
+    def new_call(self, caller: Caller, ask: Ask, price: Price, body_bytes: int, expected: Expected) -> Call:
         """The call as admission and the ledger know it."""
         endpoint = self.door.endpoint
         in_pages = endpoint.counts is Counts.PAGES
         output_max = output_tokens_bound(endpoint, ask, price.model)
+        sliced = ask.streamed and not ask.output_tokens_max
         return Call(
             id=self.uuid,
             caller=caller,
             accepted_ns=self.accepted_ns,
-            month=Month.of(from_ns(self.accepted_ns), caller.zone),
+            month=Month.of(self.accepted_at, caller.zone),
             endpoint=endpoint.name,
             model_asked=ask.model,
             streamed=ask.streamed,
@@ -105,9 +133,11 @@ class Trip:
             prompt_tokens_max=0 if in_pages else prompt_tokens_max(body_bytes),
             prompt_tokens_best=0 if in_pages else prompt_tokens_best(body_bytes),
             output_tokens_max=output_max,
-            output_tokens_expected=min(output_max, output_tokens_expected),
+            output_tokens_expected=min(output_max, expected.output_tokens),
             pages_max=pages_bound(endpoint),
             pages_best=ask.pages_best,
+            output_tokens_first=min(output_max, ask.answers * expected.stream_slice_tokens) if sliced else None,
+            output_tokens_min=1 if sliced or can_be_bounded(endpoint, ask) else 0,
         )
 
     def facts(self, seconds: float) -> dict[str, object]:

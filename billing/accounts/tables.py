@@ -29,8 +29,15 @@ class Account(SQLModel, table=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+    model_limits: dict[str, Any] = Field(
+        default_factory=dict, sa_type=DOCUMENT, sa_column_kwargs={"server_default": "{}"}
+    )
+    alert_webhook_url: str | None = None
     tax_country: str | None = None
     tax_registration_number: str | None = None
+    tax_details: dict[str, Any] | None = Field(
+        default=None, sa_type=DOCUMENT, description="representative, address, …: what a tax invoice has to name"
+    )
     owner_group: str
     epoch: int = 1
     created_at: datetime = Field(sa_type=INSTANT)

@@ -15,12 +15,12 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
-from billing.money import minor_unit, to_wire_decimal
+from billing.money import add, minor_unit, to_wire_decimal
 from billing.share.payout import Statement
 from billing.usage import PAGE_KINDS
 
 INVOICE_COLUMNS = (
-    "row",  # line, subtotal, tax or total: the last three have only an amount
+    "row",  # line; then subtotal, tax, total and each credit_note (below zero), which have only an amount
     "number",
     "account_id",
     "month",
@@ -117,10 +117,35 @@ class PrintedInvoice(Protocol):
     def fx_day(self) -> date | None: ...
     @property
     def issued_at(self) -> datetime | None: ...
+    @property
+    def payer_name(self) -> str | None: ...
+    @property
+    def tax_country(self) -> str | None: ...
+    @property
+    def tax_registration_number(self) -> str | None: ...
+    @property
+    def proof_root(self) -> str | None: ...
 
 
-def invoice_json(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> dict[str, Any]:
-    """The contract's invoice."""
+class PrintedCredit(Protocol):
+    """A credit note, as its invoice names it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def number(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def total(self) -> Decimal: ...
+    @property
+    def issued_at(self) -> datetime: ...
+
+
+def invoice_json(
+    invoice: PrintedInvoice, lines: Sequence[PrintedLine], credits: Sequence[PrintedCredit] = ()
+) -> dict[str, Any]:
+    """The contract's invoice, and the credit notes that took back a part of it."""
     return {
         "id": invoice.id,
         "number": invoice.number,
@@ -137,14 +162,31 @@ def invoice_json(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> dict[
         "fx_rate": None if invoice.fx_rate is None else to_wire_decimal(invoice.fx_rate),
         "fx_day": invoice.fx_day.isoformat() if invoice.fx_day else None,
         "issued_at": to_wire_instant(invoice.issued_at) if invoice.issued_at else None,
+        "payer": {
+            "name": invoice.payer_name,
+            "country": invoice.tax_country,
+            "registration_number": invoice.tax_registration_number,
+        },
+        "credit_notes": [
+            {
+                "id": note.id,
+                "number": note.number,
+                "reason": note.reason,
+                "total": to_wire_decimal(note.total),
+                "issued_at": to_wire_instant(note.issued_at),
+            }
+            for note in credits
+        ],
+        "credited": to_wire_decimal(add(note.total for note in credits)),
+        "proof_root": invoice.proof_root,
     }
 
 
-def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> str:
-    """One row a line, then subtotal, tax and total; columns as in `INVOICE_COLUMNS`."""
+def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine], credits: Sequence[PrintedCredit] = ()) -> str:
+    """One row a line, then subtotal, tax and total, then one a credit note; columns as in `INVOICE_COLUMNS`."""
     head = {
         "number": invoice.number or "",
-        "account_id": _harmless(invoice.account_id),
+        "account_id": harmless(invoice.account_id),
         "month": invoice.month,
         "status": invoice.status,
         "currency": invoice.currency,
@@ -152,8 +194,11 @@ def invoice_csv(invoice: PrintedInvoice, lines: Sequence[PrintedLine]) -> str:
     rows: list[dict[str, Any]] = [{"row": "line", **head, **_line_cells(line)} for line in lines]
     sums = (("subtotal", invoice.subtotal, ""), ("tax", invoice.tax, invoice.tax_reason or ""))
     for row, amount, why in (*sums, ("total", invoice.total, "")):
-        rows.append({"row": row, **head, "description": _harmless(why), "amount": to_wire_decimal(amount)})
-    return _csv(INVOICE_COLUMNS, rows)
+        rows.append({"row": row, **head, "description": harmless(why), "amount": to_wire_decimal(amount)})
+    for note in credits:
+        told = harmless(f"{note.number}: {note.reason}")
+        rows.append({"row": "credit_note", **head, "description": told, "amount": to_wire_decimal(-note.total)})
+    return csv_text(INVOICE_COLUMNS, rows)
 
 
 def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_name: str = "") -> str:
@@ -171,6 +216,8 @@ def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_
     ends.append(_sum_text("Total", invoice.total, invoice.currency))
     if invoice.grants_used:
         ends.append(f"Granted tokens used: {invoice.grants_used:,}")
+    if invoice.proof_root is not None:
+        ends.append(f"Proof of its calls: {invoice.proof_root}")
     rule = "-" * _TEXT_WIDTH
     return "\n".join([*facts, rule, *body, rule, *ends, ""])
 
@@ -182,7 +229,7 @@ def share_json(share: Statement) -> dict[str, Any]:
 
 def share_csv(shares: Iterable[Statement]) -> str:
     """One row a statement; columns as in `SHARE_COLUMNS`."""
-    return _csv(SHARE_COLUMNS, [_share_cells(share) for share in shares])
+    return csv_text(SHARE_COLUMNS, [_share_cells(share) for share in shares])
 
 
 def share_text(share: Statement, account_name: str = "") -> str:
@@ -234,7 +281,7 @@ def _line_json(line: PrintedLine) -> dict[str, Any]:
 
 def _line_cells(line: PrintedLine) -> dict[str, Any]:
     cells = {"position": line.position, **_line_json(line)}
-    texts = {name: _harmless(cells[name]) for name in ("description", "model", "card_id")}
+    texts = {name: harmless(cells[name]) for name in ("description", "model", "card_id")}
     return {name: value for name, value in {**cells, **texts}.items() if name in INVOICE_COLUMNS}
 
 
@@ -267,11 +314,13 @@ def _sum_text(label: str, amount: Decimal, currency: str) -> str:
     return f"{label}{shown:>{max(len(shown) + 1, _TEXT_WIDTH - len(label))}}"
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """RFC 4180, with a header row."""
     out = io.StringIO(newline="")
     writer = csv.DictWriter(out, columns, restval="")
     writer.writeheader()

@@ -8,11 +8,11 @@ Errors: `LedgerDisagrees` where the lines do not sum to what the ledger says; `R
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from billing.invoice.tax import tax_on
 from billing.money import add, multiply, round_line, to_wire_decimal
@@ -53,6 +53,7 @@ class Payer:
     tax_country: str | None = None
     name: str | None = None
     tax_registration_number: str | None = None
+    details: Mapping[str, Any] | None = None
 
 
 class FxQuote(NamedTuple):
@@ -83,12 +84,13 @@ class DraftLine:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An invoice before it has a number. Its first four names are those of an issued one, so that both print alike."""
+    """An invoice before it has a number. Its first five names are those of an issued one, so that both print alike."""
 
     id: ClassVar[None] = None
     number: ClassVar[None] = None
     status: ClassVar[str] = "draft"
     issued_at: ClassVar[datetime | None] = None
+    proof_root: ClassVar[str | None] = None
 
     account_id: str
     month: str
@@ -104,6 +106,7 @@ class Draft:
     payer_name: str | None = None
     tax_country: str | None = None
     tax_registration_number: str | None = None
+    payer_details: Mapping[str, Any] | None = None
 
 
 def draft_invoice(
@@ -135,6 +138,7 @@ def draft_invoice(
         payer_name=payer.name,
         tax_country=payer.tax_country,
         tax_registration_number=payer.tax_registration_number,
+        payer_details=payer.details,
     )
 
 

@@ -20,6 +20,7 @@ from billing.invoice.draft import Draft
 from billing.invoice.read import InvoiceNotFound, IssuedCredit, credited_before, find_invoice, get_invoice
 from billing.invoice.store import add_credit, add_invoice, lock_counter, lock_credit_counter, lock_invoice, open_month
 from billing.invoice.tables import Invoice
+from billing.ledger.read import proof_root
 from billing.periods import zone_of
 
 ISSUER_ZONE = "Asia/Seoul"
@@ -32,12 +33,16 @@ REASON_MAX = 1000
 async def issue(session: Session, draft: Draft, now: datetime, seller: Mapping[str, Any] | None = None) -> Invoice:
     """The issued invoice of a draft's account and month: a new one, or the one that stands already, unchanged."""
     year = now.astimezone(zone_of(ISSUER_ZONE)).year
+    # Before the counter is locked: it reads every call of the month, and others wait for their number.
+    root = await proof_root(session, draft.account_id, draft.month)
     counter = await lock_counter(session, year)
     standing = await find_invoice(session, draft.account_id, draft.month)
     if standing is not None:
         return standing
     counter.last_number += 1
-    return await add_invoice(session, draft, f"{year:04d}-{counter.last_number:06d}", now, seller)
+    invoice = await add_invoice(session, draft, f"{year:04d}-{counter.last_number:06d}", now, seller)
+    invoice.proof_root = root
+    return invoice
 
 
 async def credit(

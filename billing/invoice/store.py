@@ -105,6 +105,7 @@ def to_row_invoice(draft: Draft, number: str, now: datetime, seller: Mapping[str
         payer_name=draft.payer_name,
         tax_country=draft.tax_country,
         tax_registration_number=draft.tax_registration_number,
+        payer_details=None if draft.payer_details is None else dict(draft.payer_details),
         seller=None if seller is None else dict(seller),
     )
 

@@ -32,9 +32,11 @@ class Invoice(SQLModel, table=True):
     fx_rate: Decimal | None = Field(default=None, sa_type=MONEY)
     fx_day: date | None = None
     issued_at: datetime = Field(sa_type=INSTANT)
+    proof_root: str | None = Field(default=None, description="of the entries that it bills: billing/ledger/PROOF.md")
     payer_name: str | None = Field(default=None, description="who it was for, as called when it was issued")
     tax_country: str | None = None
     tax_registration_number: str | None = None
+    payer_details: dict[str, Any] | None = Field(default=None, sa_type=DOCUMENT)
     seller: dict[str, Any] | None = Field(default=None, sa_type=DOCUMENT, description="who issued it, as stated then")
 
 

@@ -1,8 +1,8 @@
 """From a settled call to the rows of its entries. Pure.
 
-Units: counts as in `billing.usage`, costs exact USD. An entry's id is its call's. Where an orphan's estimate is replaced by the
-call's settlement, two more entries stand beside it: its reversal and the exact one, whose ids follow from the call's, so that a
-repeated delivery makes the same ids and changes nothing.
+Units: counts as in `billing.usage`, costs exact USD; in a row money is text, as it goes into the ledger.
+An entry's id is its call's. Where an orphan's estimate is replaced by the call's settlement, two more entries stand beside it: its
+reversal and the exact one, whose ids follow from the call's, so that a repeated delivery makes the same ids and changes nothing.
 Errors: what reading a malformed record raises (`ValueError`, `decimal.InvalidOperation`).
 """
 
@@ -19,12 +19,14 @@ from uuid import UUID
 from billing.ids import derived_id, instant_of
 from billing.ledger.record import UsageRecord, from_wire_prices
 from billing.prices import cost, list_cost
-from billing.usage import Usage
+from billing.usage import NOTHING, Usage
 
 COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "standard_pages", "enhanced_pages")
 GRANTED = ("granted_input_tokens", "granted_cached_input_tokens", "granted_output_tokens")
+PRICES = ("input_price", "cached_input_price", "output_price", "standard_price", "enhanced_price")
 COSTS = ("list_cost", "cost", "buy_cost", "absorbed_buy_cost")
-_NEGATED = (*COUNTS, *GRANTED, *(f"absorbed_{name}" for name in COUNTS), *COSTS)
+_ABSORBED = tuple(f"absorbed_{name}" for name in COUNTS)
+_NEGATED = (*COUNTS, *GRANTED, *_ABSORBED, *COSTS)
 
 Grants = tuple[tuple[str, str, int], ...]
 """(grant id, kind, tokens) for each part that a grant paid."""
@@ -39,6 +41,8 @@ class Settled:
 
     @property
     def granted(self) -> Usage:
+        if not self.grants:
+            return NOTHING
         taken: dict[str, int] = defaultdict(int)
         for _, kind, tokens in self.grants:
             taken[kind] += tokens
@@ -63,10 +67,11 @@ def exact_id(call_id: UUID) -> UUID:
 
 def to_row_entry(item: Settled, open_from: str, now: datetime) -> dict[str, Any]:
     """The entry of a call; booked into its own month, or into the first one open where that is closed (`open_from`)."""
-    record, granted = item.record, item.granted
+    record, granted, call_id = item.record, item.granted, item.record.uuid
     prices, usage, discount = from_wire_prices(record.prices), Usage(*record.usage), Decimal(record.discount)
+    before_discount = list_cost(usage, prices)
+    plain = granted is NOTHING and not discount
     buy = None if record.buy_prices is None else from_wire_prices(record.buy_prices)
-    call_id, absorbed = record.uuid, Usage(*record.absorbed)
     return {
         "partition_month": partition_of(call_id),
         "entry_id": call_id,
@@ -85,27 +90,19 @@ def to_row_entry(item: Settled, open_from: str, now: datetime) -> dict[str, Any]
         "model": record.model,
         "model_answered": record.model_answered,
         "card_id": record.card_id,
-        "input_price": prices.input,
-        "cached_input_price": prices.cached_input,
-        "output_price": prices.output,
-        "standard_price": prices.standard,
-        "enhanced_price": prices.enhanced,
-        "discount": discount,
+        **dict(zip(PRICES, record.prices, strict=True)),
+        "discount": record.discount,
         "discount_reason": record.discount_reason,
         **dict(zip(COUNTS, record.usage, strict=True)),
         "granted_input_tokens": granted.input_tokens,
         "granted_cached_input_tokens": granted.cached_input_tokens,
         "granted_output_tokens": granted.output_tokens,
-        "list_cost": list_cost(usage, prices),
-        "cost": cost(usage, granted, prices, discount),
-        "absorbed_input_tokens": absorbed.input_tokens,
-        "absorbed_cached_input_tokens": absorbed.cached_input_tokens,
-        "absorbed_output_tokens": absorbed.output_tokens,
-        "absorbed_standard_pages": absorbed.standard_pages,
-        "absorbed_enhanced_pages": absorbed.enhanced_pages,
+        "list_cost": str(before_discount),
+        "cost": str(before_discount if plain else cost(usage, granted, prices, discount)),
+        **dict(zip(_ABSORBED, record.absorbed, strict=True)),
         "absorbed_reason": record.absorbed_reason,
-        "buy_cost": buy and list_cost(usage, buy),
-        "absorbed_buy_cost": buy and list_cost(absorbed, buy),
+        "buy_cost": None if buy is None else str(list_cost(usage, buy)),
+        "absorbed_buy_cost": None if buy is None else str(list_cost(_absorbed(record), buy)),
         "estimated_reason": record.estimated_reason,
         "streamed": record.streamed,
         "attempts": record.attempts,
@@ -113,12 +110,17 @@ def to_row_entry(item: Settled, open_from: str, now: datetime) -> dict[str, Any]
     }
 
 
+def _absorbed(record: UsageRecord) -> Usage:
+    return Usage(*record.absorbed) if any(record.absorbed) else NOTHING
+
+
 def to_row_reversal(entry: Mapping[str, Any], open_from: str, now: datetime) -> dict[str, Any]:
     """The entry that undoes another to the last digit, booked where entries of its month are booked now."""
     negated = {name: None if entry[name] is None else -entry[name] for name in _NEGATED}
+    row = {**entry, **negated}
     return {
-        **entry,
-        **negated,
+        **row,
+        **{name: None if row[name] is None else str(row[name]) for name in (*PRICES, "discount", *COSTS)},
         "entry_id": reversal_id(entry["call_id"]),
         "kind": "reversal",
         "reverses": entry["entry_id"],

@@ -10,87 +10,172 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col, func, select
 
 from billing.ledger.entry import Grants, Settled, exact_id, partition_of, to_row_entry, to_row_reversal
+from billing.ledger.proof import Chain, leaf_of
 from billing.ledger.record import ORPHANED
-from billing.ledger.statements import ENTRY_TYPES, insert_entries
-from billing.ledger.tables import ClosedMonth, LedgerGrantUse
+from billing.ledger.statements import (
+    BEGIN_CHAINS,
+    ENTRY_TYPES,
+    KNOWN_ENTRIES,
+    LOCK_CHAINS,
+    STAGING,
+    insert_staged,
+    stage,
+)
+from billing.ledger.tables import ClosedMonth, DetachedMonth, LedgerGrantUse
 from billing.periods import Month
 
 CLOSE_LOCK = 7_061_001
 """Advisory lock: shared by everyone who appends, exclusive for whoever closes a month."""
 
 _PARTITION_LOCK = 7_061_002
-_INSERT = text(insert_entries())
-_MONEY_COLUMNS = [name for name, kind in ENTRY_TYPES.items() if kind == "numeric"]
+_STAGE = text(stage())
+_LOCK_CHAINS, _BEGIN_CHAINS, _KNOWN = text(LOCK_CHAINS), text(BEGIN_CHAINS), text(KNOWN_ENTRIES)
+Row = dict[str, Any]
+_INSERT = text(insert_staged())
+_IN_ORDER = itemgetter(*ENTRY_TYPES)
 
 
-async def append(session: AsyncSession, settled: Sequence[Settled], now: datetime) -> int:
-    """Append each call that is not there yet, and settlements in place of estimates; returns how many records changed the ledger.
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of a batch: how many records changed the ledger, and how many came for a month that is detached."""
 
-    The caller commits.
-    """
+    changed: int
+    refused: int
+
+
+async def append(session: AsyncSession, settled: Sequence[Settled], now: datetime) -> Appended:
+    """Append each call that is not there yet, and settlements in place of estimates. The caller commits."""
     unique: dict[str, Settled] = {}
     for item in settled:
-        known = unique.get(item.record.call_id)
-        if known is None or (known.record.is_orphan and not item.record.is_orphan):
+        first = unique.get(item.record.call_id)
+        if first is None or (first.record.is_orphan and not item.record.is_orphan):
             unique[item.record.call_id] = item
     await session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": CLOSE_LOCK})
     last_closed = (await session.execute(select(func.max(col(ClosedMonth.month))))).scalar_one_or_none()
     open_from = str(Month.parse(last_closed).next()) if last_closed else ""
-    # Always in one order: two drains that meet wait for one another instead of dead-locking (traps.md 34).
-    batch = [(to_row_entry(item, open_from, now), item) for item in sorted(unique.values(), key=_call_id)]
-    await _have_partitions(session, {row["partition_month"] for row, _ in batch})
-    new = await _insert(session, [row for row, _ in batch])
-    grants = [(row["entry_id"], item.grants) for row, item in batch if row["entry_id"] in new]
-    late = {row["call_id"]: (row, item) for row, item in batch if row["entry_id"] not in new}
-    replaced = await _replace_estimates(session, late, open_from, now)
-    await _add_grant_use(session, grants)
-    await _move_grant_use(session, [(reversal, late[reversal["call_id"]][1], exact) for reversal, exact in replaced])
-    return len(new) + len(replaced)
+    batch = {
+        item.record.uuid: (to_row_entry(item, open_from, now), item) for item in sorted(unique.values(), key=_call_id)
+    }
+    refused = await _refuse_detached(session, batch)
+    if not batch:
+        return Appended(0, refused)
+    chains = await _lock_chains(session, {(row["account_id"], row["booked_month"]) for row, _ in batch.values()})
+    known = await _known(session, [row for row, _ in batch.values()])
+    new = [pair for call_id, pair in batch.items() if call_id not in known]
+    estimated = [
+        c for c, reason in known.items() if (reason or "").startswith(ORPHANED) and not batch[c][1].record.is_orphan
+    ]
+    replaced = await _replacements(session, {call_id: batch[call_id] for call_id in estimated}, open_from, now)
+    rows = [row for row, _ in new] + [row for reversal, exact, _ in replaced for row in (reversal, exact)]
+    if rows:
+        await _insert(session, rows, chains)
+        await _add_grant_use(session, [(row["entry_id"], item.grants) for row, item in new])
+        await _move_grant_use(session, replaced)
+    return Appended(len(new) + len(replaced), refused)
 
 
 def _call_id(item: Settled) -> str:
     return item.record.call_id
 
 
-async def _insert(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> set[UUID]:
-    """Insert what is not there yet, and add it to the rollups and running totals; returns the ids of what is new."""
-    if not rows:
-        return set()
-    columns = {name: [row[name] for row in rows] for name in ENTRY_TYPES}
-    for name in _MONEY_COLUMNS:
-        columns[name] = [None if value is None else str(value) for value in columns[name]]
-    return set((await session.execute(_INSERT, columns)).scalars())
+async def _refuse_detached(session: AsyncSession, batch: dict[UUID, tuple[Row, Settled]]) -> int:
+    """Take out what belongs into a month that is no longer attached, and count it; have partitions for the rest."""
+    months = {row["partition_month"] for row, _ in batch.values()}
+    query = select(DetachedMonth).where(col(DetachedMonth.partition_month).in_(months)).with_for_update()
+    refused = 0
+    for detached in (await session.execute(query)).scalars().all():
+        gone = [c for c, (row, _) in batch.items() if row["partition_month"] == detached.partition_month]
+        for call_id in gone:
+            del batch[call_id]
+        detached.refused += len(gone)
+        refused += len(gone)
+        months.discard(detached.partition_month)
+    await session.flush()
+    await _have_partitions(session, months)
+    return refused
 
 
-async def _replace_estimates(
-    session: AsyncSession, late: dict[UUID, tuple[dict[str, Any], Settled]], open_from: str, now: datetime
-) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Settlements of calls whose estimate is in the ledger: its reversal and the exact entry, for each that is new."""
-    settlements = [call_id for call_id, (_, item) in late.items() if not item.record.is_orphan]
-    if not settlements:
+async def _lock_chains(session: AsyncSession, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Chain]:
+    """The proofs that this batch lengthens, locked until the transaction ends: who appends to an account waits for its turn."""
+    keys = sorted(wanted)
+    asked: dict[str, Any] = {"accounts": [account for account, _ in keys], "months": [month for _, month in keys]}
+    rows = (await session.execute(_LOCK_CHAINS, asked)).all()
+    if len(rows) < len(keys):
+        found = {(row.account_id, row.booked_month) for row in rows}
+        begun = [(key, Chain.begin(*key)) for key in keys if key not in found]
+        await session.execute(_BEGIN_CHAINS, _to_row_chains(dict(begun)))
+        rows = (await session.execute(_LOCK_CHAINS, asked)).all()
+    return {(row.account_id, row.booked_month): Chain(row.entries, row.head) for row in rows}
+
+
+def _to_row_chains(chains: dict[tuple[str, str], Chain]) -> dict[str, list[Any]]:
+    return {
+        "accounts": [account for account, _ in chains],
+        "months": [month for _, month in chains],
+        "entries": [chain.entries for chain in chains.values()],
+        "heads": [chain.head for chain in chains.values()],
+    }
+
+
+async def _known(session: AsyncSession, rows: Sequence[Row]) -> dict[UUID, str | None]:
+    """Entries that are in the ledger already: id → why they are estimated."""
+    asked = {"partitions": [row["partition_month"] for row in rows], "ids": [row["entry_id"] for row in rows]}
+    return {row.entry_id: row.estimated_reason for row in await session.execute(_KNOWN, asked)}
+
+
+async def _insert(session: AsyncSession, rows: Sequence[Row], chains: dict[tuple[str, str], Chain]) -> None:
+    """Link new entries to the proofs of their accounts, and insert them with their rollups and running totals."""
+    for row in rows:
+        row["place"] = chains[row["account_id"], row["booked_month"]].add(leaf_of(row))
+    await session.execute(_STAGE)
+    await _copy(session, rows)
+    await session.execute(_INSERT, _to_row_chains(chains))
+
+
+async def _copy(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+    """Straight through the driver, for which SQLAlchemy has no word; its errors are made those of SQLAlchemy."""
+    connection = await (await session.connection()).get_raw_connection()
+    driver: Any = connection.driver_connection
+    try:
+        await driver.copy_records_to_table(STAGING, records=map(_IN_ORDER, rows), columns=list(ENTRY_TYPES))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DBAPIError("COPY", None, error) from error
+    except OverflowError as error:
+        raise DBAPIError("COPY", None, asyncpg.NumericValueOutOfRangeError(f"{error}")) from error
+
+
+async def _replacements(
+    session: AsyncSession, late: dict[UUID, tuple[Row, Settled]], open_from: str, now: datetime
+) -> list[tuple[Row, Row, Settled]]:
+    """For each settlement of a call whose estimate stands: the estimate's reversal, the exact entry, and what was settled."""
+    if not late:
         return []
+    exact = {call_id: {**row, "entry_id": exact_id(call_id)} for call_id, (row, _) in late.items()}
+    done = await _known(session, list(exact.values()))
     table = SQLModel.metadata.tables["ledger_entry"]
     query = table.select().where(
-        table.c.partition_month.in_({partition_of(call_id) for call_id in settlements}),
-        table.c.entry_id.in_(settlements),
-        table.c.estimated_reason.startswith(ORPHANED),
+        table.c.partition_month.in_({partition_of(call_id) for call_id in late}),
+        table.c.entry_id.in_([call_id for call_id, row in exact.items() if row["entry_id"] not in done]),
     )
-    pairs = []
-    for estimate in (await session.execute(query.order_by(table.c.entry_id))).mappings():
-        exact = {**late[estimate["call_id"]][0], "entry_id": exact_id(estimate["call_id"])}
-        pairs.append((to_row_reversal(dict(estimate), open_from, now), exact))
-    new = await _insert(session, [row for pair in pairs for row in pair])
-    return [(reversal, exact) for reversal, exact in pairs if reversal["entry_id"] in new]
+    estimates = (await session.execute(query.order_by(table.c.entry_id))).mappings().all()
+    return [
+        (to_row_reversal(dict(estimate), open_from, now), exact[estimate["call_id"]], late[estimate["call_id"]][1])
+        for estimate in estimates
+    ]
 
 
 async def hold_appends(session: AsyncSession) -> None:
@@ -124,9 +209,7 @@ async def _add_grant_use(session: AsyncSession, new: Iterable[tuple[UUID, Grants
         await session.execute(insert(LedgerGrantUse), rows)
 
 
-async def _move_grant_use(
-    session: AsyncSession, replaced: Sequence[tuple[dict[str, Any], Settled, dict[str, Any]]]
-) -> None:
+async def _move_grant_use(session: AsyncSession, replaced: Sequence[tuple[Row, Row, Settled]]) -> None:
     """What an estimate took from grants goes back; what its settlement took is taken."""
     if not replaced:
         return
@@ -135,4 +218,4 @@ async def _move_grant_use(
     for use in (await session.execute(query)).scalars().all():
         session.add(LedgerGrantUse(grant_id=use.grant_id, entry_id=given_back[use.entry_id], tokens=-use.tokens))
     await session.flush()
-    await _add_grant_use(session, [(exact["entry_id"], item.grants) for _, item, exact in replaced])
+    await _add_grant_use(session, [(exact["entry_id"], item.grants) for _, exact, item in replaced])

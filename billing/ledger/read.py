@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
-from billing.ledger.tables import ClosedMonth, LedgerDay, LedgerEntry, LedgerGrantUse, LedgerTotal
+from billing.ledger.entry import exact_id, partition_of
+from billing.ledger.proof import Chain
+from billing.ledger.record import is_orphans
+from billing.ledger.tables import ClosedMonth, LedgerDay, LedgerEntry, LedgerGrantUse, LedgerProof, LedgerTotal
 from billing.money import ZERO
 
 
@@ -39,6 +43,16 @@ async def grant_use(session: AsyncSession, grant_ids: Sequence[str]) -> dict[str
     return {grant: int(tokens) for grant, tokens in await session.execute(query.group_by(col(LedgerGrantUse.grant_id)))}
 
 
+async def settled_calls(session: AsyncSession, call_ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these calls whose settlement is in the ledger; an orphan's estimate is none."""
+    ids = {exact_id(call_id): call_id for call_id in call_ids} | {call_id: call_id for call_id in call_ids}
+    query = select(LedgerEntry.entry_id, LedgerEntry.estimated_reason).where(
+        col(LedgerEntry.partition_month).in_({partition_of(call_id) for call_id in call_ids}),
+        col(LedgerEntry.entry_id).in_(ids),
+    )
+    return {ids[entry_id] for entry_id, reason in await session.execute(query) if not is_orphans(reason)}
+
+
 async def calls_since(session: AsyncSession, models: Sequence[str], since: datetime, account_id: str | None) -> bool:
     """Has anyone (or an account) asked for one of these models since an instant?"""
     query = select(LedgerEntry.entry_id).where(
@@ -59,3 +73,9 @@ async def first_booked(session: AsyncSession, after: str, before: str) -> str | 
     booked = col(LedgerDay.booked_month)
     query = select(LedgerDay.booked_month).where(booked > after, booked < before).order_by(booked).limit(1)
     return (await session.execute(query)).scalar_one_or_none()
+
+
+async def proof_root(session: AsyncSession, account_id: str, month: str) -> str | None:
+    """What the entries booked into an account's month lead to (PROOF.md); None where there are none, or none that is proved."""
+    found = await session.get(LedgerProof, (account_id, month), populate_existing=True)
+    return None if found is None or not found.entries else Chain(found.entries, found.head).root()

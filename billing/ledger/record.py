@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from uuid import UUID
 
 import msgspec
@@ -21,6 +22,11 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 ORPHANED = "worker lost"
 """How the reason of an estimate begins that was booked because the call's worker died. A later settlement of the call replaces it."""
+
+
+def is_orphans(estimated_reason: str | None) -> bool:
+    """Is this why the sweep, and not the call's own settlement, made an entry?"""
+    return estimated_reason is not None and estimated_reason.startswith(ORPHANED)
 
 
 class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
@@ -59,7 +65,7 @@ class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
     @property
     def is_orphan(self) -> bool:
         """Is this the estimate of a call whose worker died, which a settlement of the same call replaces?"""
-        return self.estimated_reason is not None and self.estimated_reason.startswith(ORPHANED)
+        return is_orphans(self.estimated_reason)
 
     @property
     def accepted_at(self) -> datetime:
@@ -86,10 +92,10 @@ def from_wire_record(data: bytes) -> UsageRecord:
 
 def to_wire_prices(price: Price) -> tuple[str, str, str, str, str]:
     """The prices of a record, in the order of `UsageRecord.prices`."""
-    p = price.prices
-    return str(p.input), str(p.cached_input), str(p.output), str(p.standard), str(p.enhanced)
+    return price.texts
 
 
+@lru_cache(maxsize=4096)
 def from_wire_prices(prices: tuple[str, str, str, str, str]) -> ModelPrice:
     return ModelPrice(*map(Decimal, prices))
 

@@ -20,7 +20,7 @@ class LedgerEntry(SQLModel, table=True):
     __tablename__ = "ledger_entry"
     __table_args__ = (
         # An account's month in the order of its proof, for statements and exports; a rate card's gap (BRIN: entries come in time).
-        Index("ledger_entry_by_booking", "account_id", "booked_month", "entry_id"),
+        Index("ledger_entry_by_booking", "account_id", "booked_month", "place"),
         Index("ledger_entry_by_instant", "accepted_at", postgresql_using="brin"),
         {"postgresql_partition_by": "LIST (partition_month)"},
     )
@@ -79,6 +79,34 @@ class LedgerEntry(SQLModel, table=True):
     streamed: bool
     attempts: int
     recorded_at: datetime = Field(sa_type=INSTANT)
+    place: int = Field(
+        default=0,
+        sa_type=BigInteger,
+        sa_column_kwargs=_ZERO,
+        description="in the proof of its account's booked month, from 1",
+    )
+
+
+class LedgerProof(SQLModel, table=True):
+    """How far the hash chain of an account's booked month has come. Its row is the lock of those who lengthen it."""
+
+    __tablename__ = "ledger_proof"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 70}},)
+
+    account_id: str = Field(primary_key=True)
+    booked_month: str = Field(primary_key=True)
+    entries: int = Field(sa_type=BigInteger)
+    head: bytes
+
+
+class DetachedMonth(SQLModel, table=True):
+    """A UTC month whose entries are no longer in the ledger: only rollups and proofs are. Records of it are refused."""
+
+    __tablename__ = "detached_month"
+
+    partition_month: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    detached_at: datetime = Field(sa_type=INSTANT)
+    refused: int = Field(default=0, sa_type=BigInteger, description="records that came too late")
 
 
 class LedgerGrantUse(SQLModel, table=True):

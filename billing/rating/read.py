@@ -1,5 +1,6 @@
 """What the ledger has booked into a month, summed for rating.
 
+Read from the ledger's daily rollup, so that the time and memory of a close do not grow with the number of calls.
 Units: as in `billing.rating.rate`; sums are exact, because Postgres adds NUMERIC without rounding.
 Errors: `AccountNotFound` for entries of an account that does not exist: revenue is never dropped in silence.
 """
@@ -7,35 +8,33 @@ Errors: `AccountNotFound` for entries of an account that does not exist: revenue
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from uuid import UUID
 
+from sqlalchemy import tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 
 from billing.accounts.store import AccountNotFound
 from billing.accounts.tables import Account
-from billing.ledger.tables import LedgerDay
+from billing.ledger.rollups import BookedSum, booked_sums
+from billing.ledger.tables import LedgerDay, LedgerEntry
 from billing.money import add
 from billing.rating.rate import KINDS, Booked
-from billing.usage import PAGE_KINDS
-
-_GROUP: tuple[Any, ...] = (
-    LedgerDay.model,
-    LedgerDay.card_id,
-    LedgerDay.billing_month,
-    LedgerDay.discount,
-    *(getattr(LedgerDay, f"{kind}_price") for kind in KINDS),
-)
 
 
-def _used(kind: str) -> Any:
-    return func.sum(getattr(LedgerDay, f"{kind}_pages" if kind in PAGE_KINDS else f"{kind}_tokens"))
+@dataclass(slots=True)
+class BookedMonth:
+    """What is booked into an account's month, by line of a bill; and its cost by the ledger's own sum, exact USD."""
 
+    groups: list[Booked] = field(default_factory=list)
+    costs: list[Decimal] = field(default_factory=list)
 
-def _granted(kind: str) -> Any:
-    # Grants pay for tokens; the ledger has no column for granted pages.
-    return func.sum(getattr(LedgerDay, f"granted_{kind}_tokens")) if kind not in PAGE_KINDS else func.sum(0)
+    @property
+    def cost(self) -> Decimal:
+        return add(self.costs)
 
 
 async def booked_accounts(session: AsyncSession, month: str) -> Sequence[Account]:
@@ -59,19 +58,37 @@ async def booked_currencies(session: AsyncSession, month: str, besides: str) -> 
     return list((await session.execute(query.order_by(col(Account.currency)))).scalars())
 
 
+async def booked_month(session: AsyncSession, month: str, account_id: str | None = None) -> dict[str, BookedMonth]:
+    """What is booked into a month, by account: of all, or of one."""
+    found: dict[str, BookedMonth] = {}
+    for booked_sum in await booked_sums(session, month, account_id):
+        of = found.setdefault(booked_sum.account_id, BookedMonth())
+        of.groups += from_row_booked(booked_sum)
+        of.costs.append(booked_sum.cost)
+    return found
+
+
 async def booked(session: AsyncSession, account_id: str, month: str) -> tuple[list[Booked], Decimal]:
     """What is booked into an account's month, by line of a bill; and its cost by the ledger's own sum, exact USD."""
-    sums = [sum_of(kind) for kind in KINDS for sum_of in (_used, _granted)]
-    columns: list[Any] = [*_GROUP, *sums, func.sum(LedgerDay.cost)]
-    query = select(*columns).where(col(LedgerDay.booked_month) == month, col(LedgerDay.account_id) == account_id)
-    groups: list[Booked] = []
-    costs: list[Decimal] = []
-    for model, card_id, billing_month, discount, *numbers in await session.execute(query.group_by(*_GROUP)):
-        prices, counts = numbers[: len(KINDS)], [int(count) for count in numbers[len(KINDS) : -1]]
-        costs.append(numbers[-1])
-        groups += [
-            Booked(model, kind, card_id, price, discount, billing_month, used, granted)
-            for kind, price, used, granted in zip(KINDS, prices, counts[::2], counts[1::2], strict=True)
-            if used or granted
-        ]
-    return groups, add(costs)
+    found = (await booked_month(session, month, account_id)).get(account_id, BookedMonth())
+    return found.groups, found.cost
+
+
+def from_row_booked(row: BookedSum) -> list[Booked]:
+    """One sum of the ledger → the kinds that it has counts of."""
+    return [
+        Booked(row.model, kind, row.card_id, row.prices.of(kind), row.discount, row.billing_month, used, granted)
+        for kind, used, granted in zip(KINDS, row.used, row.granted, strict=True)
+        if used or granted
+    ]
+
+
+async def booked_entries(
+    session: AsyncSession, account_id: str, month: str, after: tuple[datetime, UUID] | None, count_max: int
+) -> Sequence[LedgerEntry]:
+    """A page of the entries booked into an account's month, in the order of their instants; `after` is the last one seen."""
+    place = (col(LedgerEntry.accepted_at), col(LedgerEntry.entry_id))
+    query = select(LedgerEntry).where(col(LedgerEntry.account_id) == account_id, col(LedgerEntry.booked_month) == month)
+    if after is not None:
+        query = query.where(tuple_(*place) > after)
+    return (await session.execute(query.order_by(*place).limit(count_max))).scalars().all()

@@ -48,6 +48,12 @@ async def page_shares(
     return shown, f"{shown[-1].month}/{shown[-1].account_id}" if len(found) > count_max else None
 
 
+async def find_share(session: AsyncSession, month: str, account_id: str) -> Statement | None:
+    """One account's statement of a month, if there is one."""
+    row = await session.get(Share, (month, account_id))
+    return None if row is None else from_row_share(row)
+
+
 async def shares_of(session: AsyncSession, month: str) -> list[Statement]:
     """All statements of a month, by account id."""
     query = select(Share).where(col(Share.month) == month).order_by(col(Share.account_id))

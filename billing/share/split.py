@@ -136,7 +136,7 @@ def split(
                 account_id,
                 members[account_id].weight() if account_id in members else ZERO,
                 amount,
-                tuple(steps[account_id]),
+                tuple(sorted(steps[account_id], key=lambda step: (step.payer, step.model))),
                 tuple(back[account_id]),
             )
             for account_id, amount in zip(order, amounts, strict=True)

@@ -11,8 +11,10 @@ import billing.club.tables
 import billing.fx
 import billing.invoice.tables
 import billing.ledger.tables
+import billing.payouts.tables
 import billing.rate_cards
 import billing.share.tables
+import gateway.alerts.tables
 import gateway.keys.tables
 from billing.database import open_engine
 

@@ -9,24 +9,45 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from billing.ledger.record import UsageRecord, to_wire_counts, to_wire_prices, to_wire_record
+from billing.ledger.record import to_wire_record
 from billing.money import nano_usd_up
 from billing.prices import cost
-from billing.terms import Counters
-from billing.usage import GRANT_ORDER, NOTHING, Usage
+from billing.usage import NOTHING, less
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.headers import to_wire_limits
+from gateway.admission.history import LedgerSync, UnknownAccount
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.recall import Kept, kept_settlement
+from gateway.admission.records import (
+    from_wire_usage,
+    granted_usage,
+    offline_bound_nano,
+    record_of,
+    to_wire_admission,
+    to_wire_pico,
+    to_wire_place,
+    to_wire_usage,
+)
+from gateway.admission.standby import Standby
 from gateway.call import PREPAID_SCOPE, Call, Caller, Hold, Outcome, Settlement
-from gateway.clock import to_ns
-from gateway.errors import BudgetExceeded, InsufficientQuota, NotBooked, RateLimited, ServiceUnavailable
+from gateway.errors import (
+    BudgetExceeded,
+    InsufficientQuota,
+    NotBooked,
+    NotCovered,
+    RateLimited,
+    ServiceUnavailable,
+)
+from gateway.spool.journal import JournalRefused
 
-ReadCounters = Callable[[str], Awaitable[Counters | None]]
 _MS = 1_000_000
 _SYNC_ATTEMPTS = 2
+_REBUILD_WAIT_S = 10.0
+_REBUILD_POLL_S = 0.05
+_UNDRAINED_MS = 86_400_000
+"""How long a settled call is known by its id while its record is not in the ledger; the drain shortens it."""
 _TO_FREE_MAX = 10_000
 _FREE_BATCH = 500
 _FREE_PAUSE_S = 0.25
@@ -46,7 +67,8 @@ class Admission:
     def __init__(
         self,
         ticker: Ticker,
-        read_counters: ReadCounters,
+        ledger: LedgerSync,
+        standby: Standby,
         *,
         shards: int,
         hold_s: float,
@@ -54,90 +76,126 @@ class Admission:
         settled_memory_s: int,
     ) -> None:
         self._ticker = ticker
-        self._read_counters = read_counters
+        self._ledger = ledger
+        self._standby = standby
         self._shards = shards
         self._hold_ms = int(hold_s * 1000)
         self._settle_retry_s = settle_retry_s
         self._settled_memory_ms = settled_memory_s * 1000
-        self._to_free: dict[str, int] = {}
+        self._to_free: dict[str, Call] = {}
         self._freeing: asyncio.Task[None] | None = None
 
     async def admit(self, call: Call, prices_version: int) -> Hold:
-        """Set aside what the call may cost at most, or refuse it."""
-        caller, scopes = call.caller, call.caller.money_scopes(str(call.month))
-        amount_nano = _upper_bound_nano(call)
-        tokens = call.prompt_tokens_max + call.output_tokens_expected
-        rates = [(r.scope, r.requests_per_minute, r.tokens_per_minute, r.concurrency) for r in caller.rate_limits]
-        operation = (
-            *("A", call.id.hex, caller.account_id, caller.epoch, prices_version, self._hold_ms),
-            *(rates, tokens, scopes, amount_nano, _orphan(call)),
-        )
-        for attempt in range(_SYNC_ATTEMPTS):
+        """Set aside what the call may cost at most, or as much as its budget covers where that will do, or refuse it."""
+        caller, month = call.caller, str(call.month)
+        operation = to_wire_admission(call, prices_version, self._hold_ms)
+        syncs, deadline = 0, time.monotonic() + _REBUILD_WAIT_S
+        while time.monotonic() < deadline:
             try:
                 reply = await self._ask(caller.account_id, operation)
-            except (ServiceUnavailable, asyncio.CancelledError):
+                if reply[0] == "ok":
+                    self._standby.admitted(call)
+                    return Hold(call, reply[2], to_wire_limits(reply[1]), reply[3])
+                if reply[0] == "sync" and syncs < _SYNC_ATTEMPTS:
+                    syncs += 1
+                    await self.sync(caller, month)
+                    continue
+            except (ServiceUnavailable, asyncio.CancelledError) as error:
                 self._free_later(call)  # it may have been admitted all the same
+                if isinstance(error, ServiceUnavailable):
+                    return await self._let_through(call)
                 raise
-            if reply[0] == "ok":
-                return Hold(call, amount_nano, to_wire_limits(reply[1]))
-            if reply[0] == "sync" and attempt + 1 < _SYNC_ATTEMPTS:
-                await self._sync(caller, str(call.month))
-            elif reply[0] == "stale":
+            if reply[0] == "stale":
                 raise StaleCaller
-            elif reply[0] == "cards":
+            if reply[0] == "cards":
                 raise StalePrices
-            elif reply[0] == "no":
+            if reply[0] == "no":
                 raise _refusal(reply)
-            elif reply[0] != "sync":
+            if reply[0] != "wait":
                 break
+            await asyncio.sleep(_REBUILD_POLL_S)  # Redis lost its newest history: live workers are telling it
         raise ServiceUnavailable
 
+    async def _let_through(self, call: Call) -> Hold:
+        """Redis is away: within the worker's share of the account's exposure a call goes on all the same."""
+        amount_nano = offline_bound_nano(call)
+        if not await self._standby.lets_through(call, amount_nano):
+            raise ServiceUnavailable
+        output = call.output_tokens_max if call.output_tokens_first is None else call.output_tokens_first
+        return Hold(call, amount_nano, {}, output)
+
     async def settle(self, hold: Hold, outcome: Outcome) -> Settlement:
-        """Release the hold, charge what was used, append the usage record: one atomic step, repeated until it is known to have happened."""
+        """Release the hold, charge what was used as far as the caps have room, append the record: one atomic step.
+
+        In Redis or, for now, in the journal on the local disk; where neither takes it, it is repeated for a while.
+        """
         call, usage, price = hold.call, outcome.usage, hold.call.price
-        pages_pico = usage.standard_pages * price.pico_usd("standard") + usage.enhanced_pages * price.pico_usd(
-            "enhanced"
-        )
         operation = (
-            *("S", call.id.hex, call.caller.account_id, call.accepted_ns // _MS),
-            call.caller.money_scopes(str(call.month)),
-            [usage.quantity(kind) for kind in GRANT_ORDER],
-            [price.pico_usd(kind) for kind in GRANT_ORDER],
-            *(pages_pico, to_wire_record(record_of(call, outcome)), self._settled_memory_ms),
+            *("S", call.id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
+            *(to_wire_usage(usage), to_wire_pico(price), to_wire_record(record_of(call, outcome))),
+            *(_UNDRAINED_MS, hold.amount_nano_usd),
         )
         deadline = time.monotonic() + self._settle_retry_s
         while True:
             try:
-                reply = await self._ticker.ask(shard_of(call.caller.account_id, self._shards), operation)
+                reply = await self._tell_settled(call, operation)
                 break
-            except StoreUnavailable:
+            except (StoreUnavailable, ServiceUnavailable, StaleCaller):
+                most_nano = nano_usd_up(cost(usage, NOTHING, price.prices, price.discount))
+                if await self._is_kept(kept_settlement(call, most_nano, operation)):
+                    return Settlement(charged_nano_usd=most_nano, cost_is_known=False)
                 if time.monotonic() >= deadline:
                     raise NotBooked from None
                 await asyncio.sleep(0.05)
-        granted = granted_usage(reply[2])
-        return Settlement(granted, cost(usage, granted, price.prices, price.discount), int(reply[1]))
+        self._standby.settled(call, operation, reply)
+        granted, absorbed = granted_usage(reply[2]), from_wire_usage(reply[3])
+        charged = usage if absorbed is NOTHING else less(usage, absorbed)
+        return Settlement(granted, cost(charged, granted, price.prices, price.discount), int(reply[1]), absorbed)
+
+    async def _tell_settled(self, call: Call, operation: tuple[Any, ...]) -> list[Any]:
+        shard = shard_of(call.caller.account_id, self._shards)
+        reply = await self._ticker.ask(shard, operation)
+        if reply[0] == "sync":  # Redis lost what it knew of the account
+            await self.sync(call.caller, str(call.month))
+            reply = await self._ticker.ask(shard, operation)
+        return reply
+
+    async def _is_kept(self, kept: Kept) -> bool:
+        """Redis does not take it at once: does the local disk?"""
+        try:
+            await self._standby.keep(kept)
+        except JournalRefused:
+            return False
+        return True
 
     async def give_back(self, hold: Hold) -> None:
         """Release the hold of a call that upstream never served. What cannot be told to Redis now is told as soon as it is back."""
-        shard = shard_of(hold.call.caller.account_id, self._shards)
+        shard, operation = shard_of(hold.call.caller.account_id, self._shards), self._freeing_of(hold.call)
+        self._standby.freed(hold.call, operation)
         try:
-            await self._ticker.ask(shard, ("F", hold.call.id.hex, self._settled_memory_ms))
+            await self._ticker.ask(shard, operation)
         except (StoreUnavailable, asyncio.CancelledError) as error:
             self._free_later(hold.call)
             if isinstance(error, asyncio.CancelledError):
                 raise
 
+    def _freeing_of(self, call: Call) -> tuple[Any, ...]:
+        return ("F", call.id.hex, call.caller.account_id, *to_wire_place(call), self._settled_memory_ms)
+
     def _free_later(self, call: Call) -> None:
         """Give back, in the background, a hold that may or may not exist: a call that was never sent costs nothing."""
         if len(self._to_free) < _TO_FREE_MAX:  # beyond it the sweep books an estimate
-            self._to_free[call.id.hex] = shard_of(call.caller.account_id, self._shards)
+            self._to_free[call.id.hex] = call
         if self._freeing is None or self._freeing.done():
             self._freeing = asyncio.ensure_future(self._free_all())
 
     async def _free_all(self) -> None:
         while self._to_free:
             batch = list(self._to_free.items())[:_FREE_BATCH]
-            asked = [self._ticker.ask(shard, ("F", call_id, self._settled_memory_ms)) for call_id, shard in batch]
+            asked = [
+                self._ticker.ask(shard_of(call.caller.account_id, self._shards), self._freeing_of(call))
+                for _, call in batch
+            ]
             replies = await asyncio.gather(*asked, return_exceptions=True)
             for (call_id, _), reply in zip(batch, replies, strict=True):
                 if not isinstance(reply, StoreUnavailable):
@@ -163,21 +221,14 @@ class Admission:
         return reply[1], reply[2]
 
     async def sync(self, caller: Caller, month: str) -> None:
-        """Bring the shard's counters of an account up to the ledger."""
-        await self._sync(caller, month)
-
-    async def _sync(self, caller: Caller, month: str) -> None:
-        counters = await self._read_counters(caller.account_id)
-        if counters is None:
-            raise StaleCaller
-        totals = {
-            f"m:{month}": counters.month(month),
-            f"k:{caller.key_id}:{month}": counters.key_month(caller.key_id, month),
-            PREPAID_SCOPE: counters.lifetime(),
-        }
-        money = [(scope, nano_usd_up(total.cost), total.entries) for scope, total in totals.items()]
-        grants = [(g.id, to_ns(g.from_at) // _MS, to_ns(g.until_at) // _MS, g.tokens_left) for g in counters.grants]
-        await self._ask(caller.account_id, ("Y", caller.account_id, counters.epoch, money, grants))
+        """Bring the shard's counters of an account up to the ledger; first see whether its history is the one that we know."""
+        try:
+            await self._standby.history.look(shard_of(caller.account_id, self._shards))
+            await self._ledger.tell(caller.account_id, caller.key_id, month)
+        except UnknownAccount:
+            raise StaleCaller from None
+        except StoreUnavailable:
+            raise ServiceUnavailable from None
 
     async def _ask(self, account_id: str, operation: tuple[Any, ...]) -> list[Any]:
         try:
@@ -186,71 +237,20 @@ class Admission:
             raise ServiceUnavailable from None
 
 
-def record_of(call: Call, outcome: Outcome) -> UsageRecord:
-    """What the ledger will know of a call."""
-    price = call.price
-    return UsageRecord(
-        call_id=call.id.hex,
-        account_id=call.caller.account_id,
-        key_id=call.caller.key_id,
-        accepted_ns=call.accepted_ns,
-        billing_month=str(call.month),
-        endpoint=call.endpoint,
-        model_asked=call.model_asked,
-        model=price.model,
-        model_answered=outcome.model_answered,
-        card_id=price.card_id,
-        prices=to_wire_prices(price),
-        discount=str(price.discount),
-        discount_reason=price.discount_reason,
-        usage=to_wire_counts(outcome.usage),
-        estimated_reason=outcome.estimated_reason,
-        streamed=call.streamed,
-        attempts=outcome.attempts,
-        zone=call.caller.zone,
-    )
-
-
-def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
-    """The script's split [(grant, kind, tokens)] → what grants paid for; kinds count from 1 in `GRANT_ORDER`."""
-    if not taken:
-        return NOTHING
-    tokens = dict.fromkeys(GRANT_ORDER, 0)
-    for _, kind, count in taken:
-        tokens[GRANT_ORDER[kind - 1]] += count
-    return Usage(tokens["input"], tokens["cached_input"], tokens["output"])
-
-
-def affordable_output_tokens(call: Call, room_nano_usd: int) -> int:
-    """How many output tokens fit into a room beside the call's prompt; 0 for none."""
-    pico = call.price.pico_usd
-    left_pico = room_nano_usd * 1000 - call.prompt_tokens_max * max(pico("input"), pico("cached_input"))
-    return max(0, left_pico // pico("output")) if pico("output") else 0
-
-
-def _upper_bound_nano(call: Call) -> int:
-    pico = call.price.pico_usd
-    prompt = call.prompt_tokens_max * max(pico("input"), pico("cached_input"))
-    pages = call.pages_max * max(pico("standard"), pico("enhanced"))
-    return -(-(prompt + pages + call.output_tokens_max * pico("output")) // 1000)
-
-
-def _orphan(call: Call) -> tuple[int, list[int], list[int], str]:
-    """What the sweep books if this worker dies: the best prompt count, marked as estimated."""
-    outcome = Outcome(Usage(call.prompt_tokens_best), estimated_reason="worker lost")
-    counts = [0, call.prompt_tokens_best, 0]
-    pico = [call.price.pico_usd(kind) for kind in GRANT_ORDER]
-    return call.accepted_ns // _MS, counts, pico, to_wire_record(record_of(call, outcome))
+def not_covered(scope: str, why: str, headers: dict[str, str] | None = None) -> NotCovered:
+    """A money scope that has no room."""
+    if scope == PREPAID_SCOPE:
+        return InsufficientQuota(f"The prepaid balance {why}.", headers=headers)
+    whose = "key" if scope.startswith("k:") else "account"
+    return BudgetExceeded(f"The monthly cap of this {whose} {why}.", headers=headers)
 
 
 def _refusal(reply: list[Any]) -> Exception:
     _, reason, scope, wait_ms, limits = reply
     headers = to_wire_limits(limits)
     if reason == "money":
-        if scope == PREPAID_SCOPE:
-            return InsufficientQuota("The prepaid balance does not cover this call.", int(wait_ms), headers)
-        whose = "key" if scope.startswith("k:") else "account"
-        return BudgetExceeded(f"The monthly cap of this {whose} does not cover this call.", int(wait_ms), headers)
-    whose = "key" if scope.startswith("k:") else "account"
+        return not_covered(scope, "does not cover this call", headers)
+    kind, _, model = (*scope.split(":", 2), "")[:3]
+    whose = ("key" if kind == "k" else "account") + (f" for {model}" if model else "")
     what = {"requests": "requests per minute", "tokens": "tokens per minute", "concurrency": "concurrent calls"}[reason]
     return RateLimited(f"{what} of this {whose}", int(wait_ms), headers, concurrency=reason == "concurrency")

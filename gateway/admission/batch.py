@@ -1,4 +1,4 @@
-"""One script call per event-loop tick and shard.
+"""One script call per event-loop tick and shard, one write per tick and node.
 
 Everything that the calls of one tick ask of a shard goes out as one EVALSHA: the round trip and the client's own cost are shared
 (8–12 µs an operation instead of 140–240, design.md section 8). The script runs the operations in the order in which they were asked.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,14 @@ from typing import Any
 import msgspec
 from redis.exceptions import ResponseError
 
-from gateway.admission.pipe import Pipe, StoreUnavailable
+from gateway.admission.connect import AnyPipe
+from gateway.admission.pipe import Command, StoreBusy, StoreUnavailable
 
-TICK = (Path(__file__).parent / "scripts" / "tick.lua").read_text(encoding="utf-8")
+_SCRIPTS = Path(__file__).parent / "scripts"
+TICK = "\n".join(
+    (_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8")
+    for part in ("state", "windows", "money", "holds", "history", "books")
+)
 
 Reply = list[Any]
 _Asked = list[tuple[bytes, asyncio.Future[Reply]]]
@@ -30,19 +36,64 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Reply]).decode
 
 
+class Circuit:
+    """Which shards do not answer just now; whoever asks one of them is refused at once. Closed at first, of one event loop.
+
+    One opens when Redis broke the connection, refused for a passing reason or did not answer in time (the pipe's timeout), and closes
+    when a probe of the standby went through and what it had to put right is right.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[int, float] = {}
+        self.opened = asyncio.Event()
+        """Something has opened since this was last cleared."""
+
+    def is_open(self, shard: int) -> bool:
+        return shard in self._open
+
+    def failed(self, shard: int) -> None:
+        """It did not answer."""
+        if shard not in self._open:
+            self._open[shard] = time.monotonic()
+            self.opened.set()
+
+    def works(self, shard: int) -> None:
+        """It answers again."""
+        self._open.pop(shard, None)
+
+    def open_for_s(self, shard: int) -> float:
+        """How long it has not answered; 0 where it does."""
+        return time.monotonic() - self._open[shard] if shard in self._open else 0.0
+
+    @property
+    def open_shards(self) -> frozenset[int]:
+        return frozenset(self._open)
+
+
+class CircuitOpen(StoreUnavailable):
+    """The operation was not sent: its shard does not answer just now."""
+
+
 class Ticker:
     """Collects operations and sends those of one tick together."""
 
-    def __init__(self, pipe: Pipe, *, batch_max: int, stream_max: int) -> None:
+    def __init__(self, pipe: AnyPipe, *, batch_max: int, stream_max: int) -> None:
         self._pipe = pipe
         self._batch_max = batch_max
         self._stream_max = stream_max
         self._waiting: dict[int, _Asked] = {}
         self._sent: set[asyncio.Future[Any]] = set()
+        self.circuit: Circuit | None = None
+        """Where somebody probes the shards that do not answer, asking one of them fails at once."""
 
-    def ask(self, shard: int, operation: Sequence[Any]) -> asyncio.Future[Reply]:
-        """Queue an operation for the end of this tick; the future has the script's reply to it."""
+    def ask(self, shard: int, operation: Sequence[Any], *, through: bool = False) -> asyncio.Future[Reply]:
+        """Queue an operation for the end of this tick; the future has the script's reply to it. `through` an open circuit as well."""
         loop = asyncio.get_running_loop()
+        if self.circuit is not None and not through and self.circuit.is_open(shard):
+            refused: asyncio.Future[Reply] = loop.create_future()
+            refused.set_exception(CircuitOpen("Redis does not answer just now"))
+            refused.exception()  # an asker that is gone is no error of ours
+            return refused
         if not self._waiting:
             loop.call_soon(self._send_all)
         future: asyncio.Future[Reply] = loop.create_future()
@@ -51,17 +102,27 @@ class Ticker:
 
     def _send_all(self) -> None:
         waiting, self._waiting = self._waiting, {}
-        for shard, asked in waiting.items():
-            for start in range(0, len(asked), self._batch_max):
-                self._send(stream_key(shard), asked[start : start + self._batch_max], "EVALSHA", _SHA)
+        parts = [
+            (shard, asked[start : start + self._batch_max])
+            for shard, asked in waiting.items()
+            for start in range(0, len(asked), self._batch_max)
+        ]
+        commands = [self._command(shard, asked, "EVALSHA", _SHA) for shard, asked in parts]
+        for (shard, asked), sent in zip(parts, self._pipe.ask_many(commands), strict=True):
+            self._expect(shard, asked, sent)
 
-    def _send(self, key: str, asked: _Asked, *how: str) -> None:
-        operations = [operation for operation, _ in asked]
-        sent = self._pipe.ask(*how, 1, key, self._stream_max, *operations)
+    def lengths(self, shards: int) -> list[asyncio.Future[int]]:
+        """How many records each shard's usage stream holds; asked in one write a node."""
+        return self._pipe.ask_many([("XLEN", stream_key(shard)) for shard in range(shards)])
+
+    def _command(self, shard: int, asked: _Asked, *how: str) -> Command:
+        return (*how, 1, stream_key(shard), self._stream_max, *(operation for operation, _ in asked))
+
+    def _expect(self, shard: int, asked: _Asked, sent: asyncio.Future[Any]) -> None:
         self._sent.add(sent)
-        sent.add_done_callback(partial(self._answered, key, asked))
+        sent.add_done_callback(partial(self._answered, shard, asked))
 
-    def _answered(self, key: str, asked: _Asked, sent: asyncio.Future[Any]) -> None:
+    def _answered(self, shard: int, asked: _Asked, sent: asyncio.Future[Any]) -> None:
         self._sent.discard(sent)
         if sent.cancelled():
             _fail(asked, StoreUnavailable("the gateway is stopping"))
@@ -69,10 +130,12 @@ class Ticker:
         error = sent.exception()
         if isinstance(error, ResponseError) and str(error).startswith("NOSCRIPT"):
             # A restarted Redis has forgotten its scripts; nothing of this batch has run yet.
-            self._send(key, asked, "EVAL", TICK)
+            self._expect(shard, asked, self._pipe.ask(*self._command(shard, asked, "EVAL", TICK)))
         elif isinstance(error, ResponseError) and not str(error).startswith(_AWAY):
             _fail(asked, error)
         elif error is not None:
+            if self.circuit is not None and not isinstance(error, StoreBusy):
+                self.circuit.failed(shard)
             _fail(asked, StoreUnavailable(type(error).__name__))
         else:
             _resolve(asked, sent.result())
@@ -90,7 +153,11 @@ def _resolve(asked: _Asked, packed: bytes) -> None:
         _fail(asked, StoreUnavailable("what answered is no Redis of ours"))
         return
     for (_, future), reply in zip(asked, replies, strict=True):
-        if not future.done():
+        if future.done():
+            continue
+        if reply[0] == "defect":
+            future.set_exception(ResponseError(reply[1]))
+        else:
             future.set_result(reply)
 
 

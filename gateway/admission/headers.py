@@ -7,13 +7,18 @@ from collections.abc import Sequence
 
 def to_wire_limits(limits: Sequence[int]) -> dict[str, str]:
     """[requests limit, remaining, reset_ms, tokens limit, remaining, reset_ms]; −1 for no such limit → headers."""
+    requests_limit, requests, requests_ms, tokens_limit, tokens, tokens_ms = limits
     headers: dict[str, str] = {}
-    if limits[0] < 0 and limits[3] < 0:
-        return headers
-    for what, at in (("requests", 0), ("tokens", 3)):
-        limit, remaining, reset_ms = limits[at : at + 3]
-        if limit >= 0:
-            headers[f"x-ratelimit-limit-{what}"] = str(limit)
-            headers[f"x-ratelimit-remaining-{what}"] = str(remaining)
-            headers[f"x-ratelimit-reset-{what}"] = f"{reset_ms / 1000:.3f}s"
+    if requests_limit >= 0:
+        headers["x-ratelimit-limit-requests"] = str(requests_limit)
+        headers["x-ratelimit-remaining-requests"] = str(requests)
+        headers["x-ratelimit-reset-requests"] = _to_wire_seconds(requests_ms)
+    if tokens_limit >= 0:
+        headers["x-ratelimit-limit-tokens"] = str(tokens_limit)
+        headers["x-ratelimit-remaining-tokens"] = str(tokens)
+        headers["x-ratelimit-reset-tokens"] = _to_wire_seconds(tokens_ms)
     return headers
+
+
+def _to_wire_seconds(ms: int) -> str:
+    return f"{ms // 1000}.{ms % 1000:03d}s"

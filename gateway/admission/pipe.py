@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import hiredis
@@ -18,10 +20,16 @@ from redis.asyncio.connection import parse_url
 from redis.exceptions import ResponseError
 
 Command = tuple[bytes | str | int, ...]
+_SECOND_LOOK_RATIO = 0.1
+"""An answer is given up at the second look at it, this part of the timeout after the first."""
 
 
 class StoreUnavailable(ConnectionError):
     """Redis did not answer."""
+
+
+class StoreBusy(StoreUnavailable):
+    """More waits for Redis than may: the command was not sent."""
 
 
 class Pipe:
@@ -44,10 +52,18 @@ class Pipe:
             return asyncio.ensure_future(self._ask_when_connected(command))
         return self._ask(link, command)
 
+    def ask_many(self, commands: Sequence[Command]) -> list[asyncio.Future[Any]]:
+        """Send commands in one write, one behind the other; each future has its own reply."""
+        link = self._link
+        if link is None or link.broken or link.waiting_count + len(commands) > self._waiting_max:
+            return [self.ask(*command) for command in commands]
+        with link.corked():
+            return [link.ask(command) for command in commands]
+
     def _ask(self, link: _Link, command: Command) -> asyncio.Future[Any]:
         if link.waiting_count >= self._waiting_max:
             refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-            refused.set_exception(StoreUnavailable("too many commands wait for Redis"))
+            refused.set_exception(StoreBusy("too many commands wait for Redis"))
             return refused
         return link.ask(command)
 
@@ -95,6 +111,8 @@ class _Link(asyncio.Protocol):
         self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._loop = asyncio.get_running_loop()
         self._watch: asyncio.TimerHandle | None = None
+        self._overdue: tuple[float, asyncio.Future[Any]] | None = None
+        self._corked: list[bytes] | None = None
         self.broken = False
 
     @property
@@ -106,11 +124,26 @@ class _Link(asyncio.Protocol):
         if self.broken:
             future.set_exception(StoreUnavailable("the connection to Redis broke"))
             return future
-        self._waiting.append((self._loop.time() + self._timeout_s, future))
+        first_look_s = self._timeout_s * (1 - _SECOND_LOOK_RATIO)
+        self._waiting.append((self._loop.time() + first_look_s, future))
         if self._watch is None:
-            self._watch = self._loop.call_later(self._timeout_s, self._look_at_oldest)
-        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
+            self._watch = self._loop.call_later(first_look_s, self._look_at_oldest)
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]
+        if self._corked is None:
+            self._transport.write(packed)
+        else:
+            self._corked.append(packed)
         return future
+
+    @contextmanager
+    def corked(self) -> Iterator[None]:
+        """What is asked inside leaves together."""
+        self._corked = []
+        try:
+            yield
+        finally:
+            packed, self._corked = self._corked, None
+            self._transport.write(b"".join(packed))
 
     async def finish(self) -> None:
         due = [future for _, future in self._waiting]
@@ -149,11 +182,14 @@ class _Link(asyncio.Protocol):
         self._watch = None
         if not self._waiting:
             return
-        left_s = self._waiting[0][0] - self._loop.time()
-        if left_s <= 0:
+        oldest = self._waiting[0]
+        left_s = oldest[0] - self._loop.time()
+        if left_s <= 0 and oldest is self._overdue:
             self._break()
-        else:
-            self._watch = self._loop.call_later(left_s, self._look_at_oldest)
+            return
+        # Perhaps it was we who were slow, and the answer lies in the socket: look at that first, and then again.
+        self._overdue = oldest if left_s <= 0 else None
+        self._watch = self._loop.call_later(max(left_s, self._timeout_s * _SECOND_LOOK_RATIO), self._look_at_oldest)
 
     def _break(self) -> None:
         if self.broken:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from billing.invoice.parties import PARTY_DETAILS
 from gateway.cli.operator_client import DEFAULT_URL, WrongArgument
 from gateway.cli.terminal import ROWS_MAX, AccountId, AsJson, RowsMax, Url, operator, print_list, print_one
 
@@ -23,7 +24,19 @@ Concurrency: TypeAlias = Annotated[str | None, typer.Option("--concurrency", met
 Prepaid: TypeAlias = Annotated[str | None, typer.Option("--prepaid-balance", metavar="AMOUNT")]
 TaxCountry: TypeAlias = Annotated[str | None, typer.Option("--tax-country", metavar="KR", help="Or `none`.")]
 TaxNumber: TypeAlias = Annotated[str | None, typer.Option("--tax-number", help="The registration number.")]
+TaxDetail: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tax-detail",
+        metavar="NAME=TEXT",
+        help="What Korea's tax invoices name: representative, address, business_type, business_item, email.",
+    ),
+]
 OwnerGroup: TypeAlias = Annotated[str | None, typer.Option("--owner-group", help="Accounts of one owner.")]
+
+AlertUrl: TypeAlias = Annotated[
+    str | None, typer.Option("--alert-webhook-url", help="Where budget alerts are sent (https), or `none`.")
+]
 
 _COLUMNS = {
     "id": "id",
@@ -35,6 +48,19 @@ _COLUMNS = {
     "cap": "monthly_cap",
     "balance": "prepaid_balance",
     "zone": "timezone",
+}
+
+_ALERT_COLUMNS = {
+    "scope": "scope",
+    "key": "key_id",
+    "month": "month",
+    "reached %": "threshold",
+    "why": "reason",
+    "budget": "budget",
+    "spent": "spent",
+    "currency": "currency",
+    "at": "at",
+    "delivered": "delivered_at",
 }
 
 
@@ -52,7 +78,9 @@ def create(
     concurrency: Concurrency = None,
     tax_country: TaxCountry = None,
     tax_number: TaxNumber = None,
+    tax_detail: TaxDetail = None,
     owner_group: OwnerGroup = None,
+    alert_webhook_url: AlertUrl = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -71,7 +99,8 @@ def create(
             **given(texts),
             **cap_of(monthly_cap),
             **limits_of(requests_per_minute, tokens_per_minute, concurrency),
-            **_tax_of(tax_country, tax_number),
+            **_tax_of(tax_country, tax_number, tax_detail),
+            **_alerts_to(alert_webhook_url),
         }
         print_one(gateway.post("accounts", body=body), as_json, "Account created")
 
@@ -102,7 +131,9 @@ def change(
     concurrency: Concurrency = None,
     tax_country: TaxCountry = None,
     tax_number: TaxNumber = None,
+    tax_detail: TaxDetail = None,
     owner_group: OwnerGroup = None,
+    alert_webhook_url: AlertUrl = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
@@ -118,7 +149,13 @@ def change(
         if None in limits and any(limits):
             missing = next(option for option, text in zip(LIMITS, limits, strict=True) if text is None)
             raise WrongArgument(f"--{missing}: the three limits are set together; give it too, as a number or `none`")
-        body = {**given(texts), **cap_of(monthly_cap), **limits_of(*limits), **_tax_of(tax_country, tax_number)}
+        body = {
+            **given(texts),
+            **cap_of(monthly_cap),
+            **limits_of(*limits),
+            **_tax_of(tax_country, tax_number, tax_detail),
+        }
+        body |= _alerts_to(alert_webhook_url)
         if not body:
             raise WrongArgument("nothing to change is named; see `solar-gateway accounts change --help`")
         print_one(gateway.patch("accounts", account, body=body), as_json, "Account changed")
@@ -136,6 +173,13 @@ def restore(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False)
     """Let it call again."""
     with operator(url) as gateway:
         print_one(gateway.patch("accounts", account, body={"status": "active"}), as_json, "Account restored")
+
+
+@app.command()
+def alerts(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Which thresholds its budgets have reached, and whether that was delivered."""
+    with operator(url) as gateway:
+        print_list(gateway.listed("accounts", account, "alerts", rows_max=ROWS_MAX), _ALERT_COLUMNS, as_json, "Alerts")
 
 
 def given(fields: dict[str, Any]) -> dict[str, Any]:
@@ -162,9 +206,23 @@ def _limit(option: str, text: str | None) -> int | None:
     return int(text)
 
 
-def _tax_of(country: str | None, number: str | None) -> dict[str, Any]:
+def _alerts_to(url: str | None) -> dict[str, str | None]:
+    return {} if url is None else {"alert_webhook_url": None if url == NONE else url}
+
+
+def _tax_of(country: str | None, number: str | None, details: list[str] | None) -> dict[str, Any]:
     if country is None and number is not None:
         raise WrongArgument("--tax-number: needs --tax-country too; the two are set together")
+    if country is None and details:
+        raise WrongArgument("--tax-detail: needs --tax-country too; they are set together")
     if country is None:
         return {}
-    return {"tax": None if country == NONE else {"country": country, "registration_number": number}}
+    named = dict(_detail(text) for text in details or [])
+    return {"tax": None if country == NONE else {"country": country, "registration_number": number, **named}}
+
+
+def _detail(text: str) -> tuple[str, str]:
+    name, is_there, value = text.partition("=")
+    if not is_there or name not in PARTY_DETAILS:
+        raise WrongArgument(f"--tax-detail: {text!r} is no NAME=TEXT with one of {', '.join(PARTY_DETAILS)}")
+    return name, value

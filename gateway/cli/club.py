@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -12,6 +12,7 @@ from gateway.cli.terminal import ROWS_MAX, AccountId, AsJson, Url, operator, pri
 
 app = typer.Typer(no_args_is_help=True, help="What partners gave, and which of it trained which model.")
 
+Contribution: TypeAlias = Annotated[str, typer.Argument(metavar="CONTRIBUTION", help="The id of what was booked.")]
 _CONTRIBUTIONS = {
     "id": "id",
     "dataset": "dataset",
@@ -19,7 +20,21 @@ _CONTRIBUTIONS = {
     "tokens": "tokens",
     "quality": "quality",
     "accepted": "accepted_at",
+    "corrects": "corrects",
+    "withdraws": "withdraws",
     "note": "note",
+}
+_GRANTS = {
+    "id": "id",
+    "contribution": "contribution_id",
+    "granted": "granted",
+    "used": "used",
+    "expired": "expired",
+    "ended": "ended",
+    "left": "left",
+    "from": "from",
+    "until": "until",
+    "ended at": "ended_at",
 }
 _MANIFESTS = {"model": "model", "datasets": "datasets"}
 
@@ -50,6 +65,60 @@ def contribute(
         }
         answer = gateway.post("accounts", account, "contributions", body=given(fields))
         print_one(answer, as_json, "Contribution booked")
+
+
+@app.command()
+def correct(
+    account: AccountId,
+    contribution: Contribution,
+    dataset: Annotated[str | None, typer.Option(help="What is left out stays as it is.")] = None,
+    words: Annotated[int | None, typer.Option(min=0)] = None,
+    tokens: Annotated[int | None, typer.Option(min=0, help="Accepted tokens, as they should have been.")] = None,
+    quality: Annotated[str | None, typer.Option(metavar="FACTOR")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="INSTANT", help="From when on it counts; default now.")
+    ] = None,
+    note: Annotated[str | None, typer.Option()] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Correct a contribution by a linked entry; the grant becomes what the corrected tokens exceed those spent."""
+    with operator(url) as gateway:
+        fields = {
+            "corrects": contribution,
+            "dataset": dataset,
+            "words": words,
+            "tokens": tokens,
+            "quality": quality,
+            "accepted_at": at,
+            "note": note,
+        }
+        answer = gateway.post("accounts", account, "contributions", body=given(fields))
+        print_one(answer, as_json, "Contribution corrected")
+
+
+@app.command()
+def withdraw(
+    account: AccountId,
+    contribution: Contribution,
+    at: Annotated[str | None, typer.Option("--at", metavar="INSTANT", help="From when on; default now.")] = None,
+    note: Annotated[str | None, typer.Option()] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Withdraw a contribution by a linked entry; what is left of its grant ends."""
+    with operator(url) as gateway:
+        fields = {"withdraws": contribution, "accepted_at": at, "note": note}
+        answer = gateway.post("accounts", account, "contributions", body=given(fields))
+        print_one(answer, as_json, "Contribution withdrawn")
+
+
+@app.command()
+def grants(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """What became of a partner's free tokens."""
+    with operator(url) as gateway:
+        answer = gateway.listed("accounts", account, "grants", rows_max=ROWS_MAX)
+        print_list(answer, _GRANTS, as_json, "Grants")
 
 
 @app.command()

@@ -118,9 +118,15 @@ class OperatorClient:
     def get(self, *path: str, query: Query | None = None, accept: str = _JSON) -> Answer:
         return self._ask("GET", path, query=query, accept=accept)
 
-    def post(self, *path: str, body: Mapping[str, Any] | bytes | None = None, answer_s: float = ANSWER_S) -> Answer:
-        """A body of bytes is JSON already, and goes as it is."""
-        return self._ask("POST", path, body={} if body is None else body, answer_s=answer_s)
+    def post(
+        self,
+        *path: str,
+        body: Mapping[str, Any] | bytes | None = None,
+        answer_s: float = ANSWER_S,
+        content_type: str = _JSON,
+    ) -> Answer:
+        """A body of bytes goes as it is: JSON already, or of another type."""
+        return self._ask("POST", path, body={} if body is None else body, answer_s=answer_s, content_type=content_type)
 
     def patch(self, *path: str, body: Mapping[str, Any]) -> Answer:
         return self._ask("PATCH", path, body=body)
@@ -148,6 +154,23 @@ class OperatorClient:
                 raise NotTheGateway(self.url, "answers with a list that has no end")
             after = page.next
 
+    def every(self, *path: str, query: Query) -> Iterator[dict[str, Any]]:
+        """All rows of a list of any length, one after the other; one page is held at a time."""
+        after: str | None = None
+        while True:
+            answer = self.get(*path, query={**query, "limit": self._page_rows, "after": after})
+            try:
+                page = msgspec.json.decode(answer.raw, type=_Page)
+            except msgspec.ValidationError:
+                raise NotTheGateway(self.url, "answered with something other than a list") from None
+            for row in page.data:
+                yield msgspec.json.decode(row, type=dict[str, Any])
+            if page.next is None:
+                return
+            if not page.data or page.next == after:
+                raise NotTheGateway(self.url, "answers with a list that has no end")
+            after = page.next
+
     def _ask(
         self,
         method: str,
@@ -157,9 +180,10 @@ class OperatorClient:
         query: Query | None = None,
         accept: str = _JSON,
         answer_s: float = ANSWER_S,
+        content_type: str = _JSON,
     ) -> Answer:
         content = body if isinstance(body, bytes | None) else json.dumps(dict(body), ensure_ascii=False).encode()
-        headers = {"accept": accept} | ({} if content is None else {"content-type": _JSON})
+        headers = {"accept": accept} | ({} if content is None else {"content-type": content_type})
         given = {name: value for name, value in (query or {}).items() if value is not None}
         request = self._http.build_request(
             method,

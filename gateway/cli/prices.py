@@ -71,7 +71,7 @@ def add(
 ) -> None:
     """Post a rate card: `{"effective_at": …, "account_id"?: …, "models": {…}}`."""
     with operator(url) as gateway:
-        answer = gateway.post("rate-cards", body=_read_card(file))
+        answer = gateway.post("rate-cards", body=read_card(file))
         if as_json:
             print_json(answer)
         else:
@@ -92,6 +92,21 @@ def fx_add(
         print_one(gateway.post("fx-rates", body=body), as_json, "Exchange rate stated")
 
 
+@app.command("fx-import")
+def fx_import(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="A CSV with the columns date,pair,rate; `-` reads stdin.")
+    ],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """State many exchange rates, all or none. Repeating it changes nothing."""
+    with operator(url) as gateway:
+        raw = _read(file, "file of rates")
+        answer = gateway.post("fx-rates", "import", body=raw, content_type="text/csv")
+        print_one(answer, as_json, "Exchange rates imported")
+
+
 @app.command("fx-list")
 def fx_list(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """The exchange rates that were stated."""
@@ -105,15 +120,9 @@ def _models(cards: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             yield {**entry, **card, "model": model, "card": card["id"]}
 
 
-def _read_card(name: str) -> bytes:
+def read_card(name: str) -> bytes:
     """The bytes of a JSON object; raises `WrongArgument` where the file holds none."""
-    try:
-        with sys.stdin.buffer if name == _STDIN else Path(name).open("rb") as file:
-            raw = file.read(_CARD_MAX_BYTES + 1)
-    except OSError as error:
-        raise WrongArgument(f"{name}: {error.strerror or error}") from None
-    if len(raw) > _CARD_MAX_BYTES:
-        raise WrongArgument(f"{name}: larger than {_CARD_MAX_BYTES // MIB} MiB, which no rate card is")
+    raw = _read(name, "rate card")
     try:
         card = json.loads(raw)
     except json.JSONDecodeError as error:
@@ -122,4 +131,15 @@ def _read_card(name: str) -> bytes:
         raise WrongArgument(f"{name}: no JSON ({error})") from None
     if not isinstance(card, dict):
         raise WrongArgument(f"{name}: a rate card is a JSON object")
+    return raw
+
+
+def _read(name: str, what: str) -> bytes:
+    try:
+        with sys.stdin.buffer if name == _STDIN else Path(name).open("rb") as file:
+            raw = file.read(_CARD_MAX_BYTES + 1)
+    except OSError as error:
+        raise WrongArgument(f"{name}: {error.strerror or error}") from None
+    if len(raw) > _CARD_MAX_BYTES:
+        raise WrongArgument(f"{name}: larger than {_CARD_MAX_BYTES // MIB} MiB, which no {what} is")
     return raw

@@ -10,14 +10,15 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, NoReturn, TypeAlias
 
 import typer
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -38,6 +39,7 @@ _NUMBER = re.compile(r"-?[\d,]+(\.\d+)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _PIPED_WIDTH = 1000
 _WORD_WIDTH = 12
+_ASK_EVERY_S = 0.5
 _IDS = ("id", "account", "card", "key")
 _NOTHING = "–"
 _log = Console(stderr=True, highlight=False)
@@ -66,12 +68,35 @@ def operator(url: str) -> Iterator[OperatorClient]:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """A spinner while the gateway works; it leaves nothing behind, and nothing at all where nobody looks."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=_log, transient=True, disable=not _log.is_terminal) as progress:
-        progress.add_task(what, total=None)
-        yield
+def waiting(what: str, so_far: Callable[[], tuple[int, int]] | None = None) -> Iterator[None]:
+    """A spinner while the gateway works, or a bar where it can be asked how far it is (done, of how many).
+
+    It leaves nothing behind, and shows nothing at all where nobody looks.
+    """
+    spinner = (SpinnerColumn(), TextColumn("{task.description}"))
+    bar = () if so_far is None else (BarColumn(), MofNCompleteColumn())
+    ended = threading.Event()
+    with Progress(
+        *spinner, *bar, TimeElapsedColumn(), console=_log, transient=True, disable=not _log.is_terminal
+    ) as shown:
+        task = shown.add_task(what, total=None)
+        if so_far is None or not _log.is_terminal:
+            yield
+            return
+
+        def ask() -> None:
+            while not ended.wait(_ASK_EVERY_S):
+                with suppress(OperatorError):  # the work itself will say what is wrong
+                    done, of = so_far()
+                    shown.update(task, completed=done, total=of)
+
+        asking = threading.Thread(target=ask, daemon=True)
+        asking.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            asking.join()
 
 
 def print_json(answer: Answer) -> None:

@@ -1,13 +1,22 @@
-"""`solar-gateway usage`: what was used over all accounts, or by one, from the ledger. Exit codes: as in `terminal.py`."""
+"""`solar-gateway usage` and `calls`: what was used over all accounts, or by one, from the ledger; and each call of a month.
+
+Exit codes: as in `terminal.py`.
+"""
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, TextIO
 
 import typer
 
-from gateway.cli.operator_client import DEFAULT_URL
+from gateway.cli.operator_client import DEFAULT_URL, WrongArgument
 from gateway.cli.terminal import AsJson, OfAccount, Url, operator, print_json, print_table, say
 
 app = typer.Typer()
@@ -57,3 +66,54 @@ def usage(
         print_table(rows, columns, f"Usage by {by.value}")
         if not said["complete"]:
             say("Not complete: calls of the last moments are still on their way to the ledger.", style="yellow")
+
+
+class Lines(StrEnum):
+    """What calls can be written as."""
+
+    ndjson = "ndjson"
+    csv = "csv"
+
+
+@app.command()
+def calls(
+    month: Annotated[str, typer.Argument(metavar="YYYY-MM", help="The month whose invoices carry them.")],
+    account: OfAccount = None,
+    form: Annotated[Lines, typer.Option("--format", help="One JSON object a line, or CSV.")] = Lines.ndjson,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write it there instead of to stdout.")] = None,
+    url: Url = DEFAULT_URL,
+) -> None:
+    """Every call of a month, in the order of its proof (billing/ledger/PROOF.md). A page at a time: months of any size."""
+    with operator(url) as gateway, _opened(output) as out:
+        written = 0
+        for row in gateway.every("usage", "calls", query={"month": month, "account": account}):
+            if form is Lines.csv:
+                if not written:
+                    csv.writer(out).writerow(row)
+                csv.writer(out).writerow(_cell(value) for value in row.values())
+            else:
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+            written += 1
+    if output is not None:
+        say(f"{output}: {written:,} calls written")
+
+
+@contextmanager
+def _opened(path: Path | None) -> Iterator[TextIO]:
+    if path is None:
+        yield sys.stdout
+        return
+    try:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            yield file
+    except OSError as error:
+        raise WrongArgument(f"{path}: {error.strerror or error}") from None
+
+
+def _cell(value: object) -> object:
+    """A cell that a spreadsheet does not take for a formula."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if not isinstance(value, str) or value.removeprefix("-").replace(".", "", 1).isdigit():
+        return value
+    return f"'{value}" if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -42,6 +42,7 @@ class AsgiDoor:
         self._peer = peer
         self._proxies = proxies
         self._started = False
+        self._put: list[bytes] = []
 
     @property
     def started(self) -> bool:
@@ -71,6 +72,15 @@ class AsgiDoor:
         self._started = True
         raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    def put(self, data: bytes) -> bool:
+        """An ASGI server takes nothing at once: what is put here leaves with `drained`."""
+        self._put.append(data)
+        return False
+
+    async def drained(self) -> None:
+        put, self._put = b"".join(self._put), []
+        await self.write(put)
 
     async def write(self, data: bytes) -> None:
         if data:

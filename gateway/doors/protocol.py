@@ -222,19 +222,17 @@ class InferenceCycle:
         end = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
         head = STATUS_LINE[status] + self._protocol.default_lines() + lines.encode("latin-1", "replace") + end
         if self._chunked:
-            self.put(head)
+            self._send(head)
         else:
             self._head = head
 
     def put(self, data: bytes) -> bool:
         """Write at once; False where the client is slow, so that `drained` should be awaited before more."""
-        if not self.disconnected and not self._transport.is_closing():
-            self._transport.write(data)
-        return not self._flow.write_paused or self.disconnected
-
-    def put_event(self, data: bytes) -> bool:
-        """A piece of a stream's body, which has no stated length."""
-        return self.put(b"%x\r\n%b\r\n" % (len(data), data))
+        if self.disconnected:
+            return True
+        if not self._transport.is_closing():
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
+        return not self._flow.write_paused
 
     async def drained(self) -> None:
         """Until the client has read most of what was written, or is gone."""
@@ -244,11 +242,11 @@ class InferenceCycle:
     async def write(self, data: bytes) -> None:
         if data:
             await self.drained()
-            self.put(self._take_head() + self._framed(data))
+            self._send(self._take_head() + self._framed(data))
 
     async def end(self, last: bytes = b"") -> None:
         await self.drained()
-        self.put(self._take_head() + self._framed(last) + (_LAST_CHUNK if self._chunked else b""))
+        self._send(self._take_head() + self._framed(last) + (_LAST_CHUNK if self._chunked else b""))
         self.response_complete = True
         if self.disconnected:
             return
@@ -269,6 +267,10 @@ class InferenceCycle:
 
     def _framed(self, data: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
+
+    def _send(self, data: bytes) -> None:
+        if not self.disconnected and not self._transport.is_closing():
+            self._transport.write(data)
 
     def _take_head(self) -> bytes:
         head, self._head = self._head, None

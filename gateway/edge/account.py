@@ -15,6 +15,9 @@ from billing.money import NANO_USD_PER_USD, to_wire_decimal
 from billing.periods import Month
 from billing.prices import Price
 from billing.usage import PAGE_KINDS, TOKEN_KINDS
+from gateway.alerts import store as alert_store
+from gateway.alerts.shapes import to_wire_alert
+from gateway.edge.calls import own_calls
 from gateway.edge.desk import Desk
 from gateway.edge.finance import invoice_page, share_page
 from gateway.edge.operator import one_of
@@ -53,7 +56,7 @@ async def own_usage(
 
 @get("/v1/account", tags=["account"])
 async def own_account(request: Request[Any, Any, Any], desk: Desk) -> dict[str, Any]:
-    """Tier, discount, limits, grant tokens left, month to date."""
+    """Tier, discount, limits, grant tokens left, month to date, alerts of its budgets."""
     caller = await desk.caller(request)
     now = desk.now()
     month = str(Month.of(now, caller.zone))
@@ -62,13 +65,16 @@ async def own_account(request: Request[Any, Any, Any], desk: Desk) -> dict[str, 
     now_ms = int(now.timestamp() * 1000)
     grants = [grant for grant in known if grant[1] <= now_ms < grant[2]]
     async with desk.sessions() as session:
-        account = to_wire_account(await accounts.get(session, caller.account_id))
+        row = await accounts.get(session, caller.account_id)
+        alerts = await alert_store.alerts_of(session, row.id, [month, to_wire_decimal(row.prepaid_balance)])
+        account = to_wire_account(row)
     discount, tier = caller.discount_at(now)
     return {
         **account,
         "tier": tier,
         "discount": str(discount),
         "grant_tokens_left": sum(grant[3] for grant in grants),
+        "alerts": [to_wire_alert(alert) for alert in alerts],
         "month": month,
         "month_to_date": {"cost": _usd(counted + pending), "held": _usd(held), "currency": "USD"},
     }
@@ -113,4 +119,4 @@ def _to_wire_model(name: str, price: Price) -> dict[str, Any]:
     }
 
 
-ACCOUNT: list[Any] = [models, own_usage, own_account, own_invoices, own_shares]
+ACCOUNT: list[Any] = [models, own_usage, own_calls, own_account, own_invoices, own_shares]

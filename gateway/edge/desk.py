@@ -6,14 +6,16 @@ Errors: `OperatorRefused`, `InvalidApiKey`, `InvalidRequest`.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from billing.database import Sessions
+from billing.exports.accounting import Chart
 from gateway.admission.admit import Admission
 from gateway.call import Caller
 from gateway.clock import Clock
@@ -35,10 +37,13 @@ class Desk:
     identify: Identify
     prices: PriceTable
     admission: Admission
-    flushed: Callable[[], Awaitable[bool]]
-    """Waits, within a bound, until the ledger holds every call settled so far; False where it does not yet."""
+    flushed: Callable[..., Awaitable[bool]]
+    """Waits, within a bound, until the ledger holds every call (of an account) settled so far; False where it does not yet."""
     grant_months: int
     month_grace_s: int
+    seller: Mapping[str, Any] = field(default_factory=dict)
+    """Who issues invoices, as they say for good."""
+    chart: Chart = field(default_factory=Chart)
     proxies: Proxies = NO_PROXIES
 
     def now(self) -> datetime:

@@ -15,8 +15,10 @@ from litestar.exceptions import (
 )
 
 from billing.accounts.store import AccountNotFound
+from billing.club.store import ContributionNotFound
 from billing.fx import RateMissing
-from billing.invoice.read import InvoiceNotFound
+from billing.invoice.read import CreditNoteNotFound, InvoiceNotFound
+from billing.payouts.read import HoldNotFound, PayoutNotFound
 from gateway.edge.wire import to_wire_error
 from gateway.errors import Conflict, GatewayError, InvalidRequest, NotFound, ServiceUnavailable
 from gateway.keys.lifecycle import KeyNotFound
@@ -83,6 +85,10 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     AccountNotFound: not_found,
     KeyNotFound: not_found,
     InvoiceNotFound: not_found,
+    CreditNoteNotFound: not_found,
+    ContributionNotFound: not_found,
+    HoldNotFound: not_found,
+    PayoutNotFound: not_found,
     RateMissing: rate_missing,
     NotFoundException: not_found,
     MethodNotAllowedException: wrong_method,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Request, Response, get, post
+from litestar import get, post
 from msgspec import structs
 
 from billing.close import EarlierMonthOpen, LaterMonthClosed, MonthClosed, MonthNotOver, MonthRefused, close_month
-from billing.exports.statement import invoice_csv, invoice_json, share_json
-from billing.invoice.read import get_invoice, page_invoices
+from billing.exports.statement import invoice_json, share_json
+from billing.invoice.read import page_invoices
 from billing.money import to_wire_decimal
 from billing.periods import Month
 from billing.share import store as plans
@@ -25,7 +25,6 @@ from gateway.edge.shapes import CloseOrder, NewSharePlan
 from gateway.edge.wire import YEAR_MAX, YEAR_MIN
 from gateway.errors import Conflict, GatewayError, InvalidRequest
 
-_JSON, _CSV = "application/json", "text/csv"
 _REFUSALS: dict[type[Exception], str] = {
     MonthNotOver: "month_not_over",
     EarlierMonthOpen: "earlier_month_open",
@@ -35,6 +34,8 @@ _REFUSALS: dict[type[Exception], str] = {
 
 
 class NotAcceptable(GatewayError):
+    """None of the forms in which this can be had was asked for."""
+
     status, code, type = 406, "not_acceptable", "invalid_request_error"
 
 
@@ -66,6 +67,7 @@ async def close(month: str, desk: Desk, data: CloseOrder | None = None) -> dict[
             grace_s=desk.month_grace_s,
             actor=ACTOR,
             progress=lambda done, total: None,
+            seller=desk.seller,
         )
     except (MonthRefused, PlanUnsafe) as error:
         raise Conflict(_REFUSALS[type(error)], f"{error}.") from None
@@ -78,19 +80,6 @@ async def invoices(
 ) -> dict[str, Any]:
     """Invoices by number, of a month or an account."""
     return await invoice_page(desk, month, account, after, limit)
-
-
-@get("/invoices/{invoice_id:str}", tags=["finance"])
-async def invoice(request: Request[Any, Any, Any], invoice_id: str, desk: Desk) -> Response[Any]:
-    """One invoice, as JSON or CSV by the request's Accept header."""
-    async with desk.sessions() as session:
-        found = await get_invoice(session, invoice_id)
-    wanted = request.accept.best_match([_JSON, _CSV])
-    if wanted == _CSV:
-        return Response(invoice_csv(found.invoice, found.lines), media_type=f"{_CSV}; charset=utf-8")
-    if wanted == _JSON:
-        return Response(invoice_json(found.invoice, found.lines))
-    raise NotAcceptable(f"An invoice can be had as {_JSON} or {_CSV}.")
 
 
 @post("/share-plans", tags=["finance"])
@@ -126,7 +115,7 @@ async def invoice_page(
         rows, cursor = await page_invoices(
             session, month=of, account_id=account, after=after, count_max=max(1, min(limit, LIST_MAX))
         )
-    return {"data": [invoice_json(row.invoice, row.lines) for row in rows], "next": cursor}
+    return {"data": [invoice_json(row.invoice, row.lines, row.credits) for row in rows], "next": cursor}
 
 
 async def share_page(
@@ -176,4 +165,4 @@ def to_wire_plan(row: SharePlan) -> dict[str, Any]:
     }
 
 
-FINANCE: list[Any] = [close, invoices, invoice, add_share_plan, share_plans, shares]
+FINANCE: list[Any] = [close, invoices, add_share_plan, share_plans, shares]

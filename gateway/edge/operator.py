@@ -1,4 +1,4 @@
-"""Operator routes for accounts and what partners gave, under /operator/v1. Each change is in the audit log.
+"""Operator routes for accounts, under /operator/v1. Each change is in the audit log.
 
 Errors: `OperatorRefused`, `NotFound`, `InvalidRequest`, `Unprocessable`.
 """
@@ -9,24 +9,27 @@ from decimal import Decimal
 from typing import Any
 
 from litestar import Controller, get, patch, post
-from msgspec import UNSET, structs
+from msgspec import UNSET
 
 from billing.accounts import store as accounts
-from billing.club import store as club
+from billing.accounts.tables import Account
+from billing.database import Session
 from billing.money import MINOR_UNIT
 from billing.terms import usd_per_unit_of
+from gateway.alerts import store as alert_store
+from gateway.alerts.shapes import to_wire_alert
+from gateway.alerts.webhook import UnsafeUrl, checked_url
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.period import checked_zone
 from gateway.edge.shapes import (
     AccountChange,
     NewAccount,
-    NewContribution,
     columns_of_limits,
+    columns_of_tax,
     to_wire_account,
-    to_wire_contribution,
     to_wire_page,
 )
-from gateway.edge.wire import from_wire_amount, from_wire_cap, from_wire_instant
+from gateway.edge.wire import from_wire_cap
 from gateway.errors import InvalidRequest
 
 ACTOR = "operator"
@@ -34,6 +37,7 @@ _KINDS = ("standard", "club")
 _BILLING = ("invoice", "prepaid", "stripe_meter")
 _STATUSES = ("active", "suspended", "closed")
 _LIMIT_MAX = 1_000_000_000
+_MODELS_MAX = 64
 
 
 def one_of(value: str, allowed: tuple[str, ...], field: str) -> str:
@@ -42,12 +46,16 @@ def one_of(value: str, allowed: tuple[str, ...], field: str) -> str:
     return value
 
 
-def checked_limits(limits: dict[str, int | None]) -> dict[str, int | None]:
-    for name, value in limits.items():
+def checked_limits(limits: dict[str, Any]) -> dict[str, Any]:
+    """The columns of limits; raises `InvalidRequest` for a limit that is none."""
+    models = limits["model_limits"]
+    if len(models) > _MODELS_MAX:
+        raise InvalidRequest(f"limits.models: at most {_MODELS_MAX} models.", param="limits.models")
+    named = {f"limits.{name}": value for name, value in limits.items() if name != "model_limits"}
+    named |= {f"limits.models.{model}.{name}": value for model, own in models.items() for name, value in own.items()}
+    for name, value in named.items():
         if value is not None and not 1 <= value <= _LIMIT_MAX:
-            raise InvalidRequest(
-                f"limits.{name}: must be from 1 to {_LIMIT_MAX}, or null for none.", param=f"limits.{name}"
-            )
+            raise InvalidRequest(f"{name}: must be from 1 to {_LIMIT_MAX}, or null for none.", param=name)
     return limits
 
 
@@ -72,13 +80,14 @@ class Accounts(Controller):
             "billing": one_of(data.billing, _BILLING, "billing"),
             "monthly_cap": from_wire_cap(data.monthly_cap, "monthly_cap", worth),
             "prepaid_balance": from_wire_cap(data.prepaid_balance or "0", "prepaid_balance", worth),
-            "tax_country": data.tax.country if data.tax else None,
-            "tax_registration_number": data.tax.registration_number if data.tax else None,
             "owner_group": data.owner_group,
+            **columns_of_tax(data.tax),
+            "alert_webhook_url": _checked_url(data.alert_webhook_url),
             **checked_limits(columns_of_limits(data.limits)),
         }
         async with desk.sessions.begin() as session:
-            return to_wire_account(await accounts.create(session, values, ACTOR, desk.now()))
+            row = await accounts.create(session, values, ACTOR, desk.now())
+            return to_wire_account(row) | await _new_secret(session, row, None, desk)
 
     @get()
     async def listed(self, desk: Desk, after: str | None = None, limit: int = 100) -> dict[str, Any]:
@@ -99,31 +108,35 @@ class Accounts(Controller):
         async with desk.sessions.begin() as session:
             before = await accounts.get(session, account_id)
             worth = await usd_per_unit_of(session, before.currency, before.timezone, desk.now())
+            url_before = before.alert_webhook_url
             row = await accounts.change(session, account_id, _changes(data, worth), ACTOR, desk.now())
+            secret = await _new_secret(session, row, url_before, desk)
         await desk.admission.outdate(row.id, row.epoch)
-        return to_wire_account(row)
+        return to_wire_account(row) | secret
 
-    @post("/{account_id:str}/contributions")
-    async def contribute(self, account_id: str, data: NewContribution, desk: Desk) -> dict[str, Any]:
-        """Book accepted text: it sets the tier, grants free tokens, and weighs in the revenue share."""
-        values = {
-            **structs.asdict(data),
-            "quality": from_wire_amount(data.quality, "quality"),
-            "accepted_at": data.accepted_at and from_wire_instant(data.accepted_at, "accepted_at"),
-        }
-        async with desk.sessions.begin() as session:
-            await accounts.get(session, account_id)
-            row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())
-            epoch = (await accounts.get(session, account_id)).epoch
-        await desk.admission.outdate(account_id, epoch)
-        return to_wire_contribution(row, grant)
-
-    @get("/{account_id:str}/contributions")
-    async def contributions(self, account_id: str, desk: Desk) -> dict[str, Any]:
+    @get("/{account_id:str}/alerts")
+    async def alerts(self, account_id: str, desk: Desk) -> dict[str, Any]:
+        """An account's newest alerts, and how far their delivery has come."""
         async with desk.sessions() as session:
             await accounts.get(session, account_id)
-            rows = await club.contributions_of(session, account_id)
-        return {"data": [to_wire_contribution(row) for row in rows], "next": None}
+            rows = await alert_store.alerts_of(session, account_id)
+        return {"data": [to_wire_alert(row) for row in rows], "next": None}
+
+
+def _checked_url(text: str | None) -> str | None:
+    if text is None:
+        return None
+    try:
+        return checked_url(text)
+    except UnsafeUrl as error:
+        raise InvalidRequest(f"alert_webhook_url: {error}.", param="alert_webhook_url") from None
+
+
+async def _new_secret(session: Session, row: Account, url_before: str | None, desk: Desk) -> dict[str, str]:
+    """A URL that is new gets a secret of its own, which is in this answer only."""
+    if row.alert_webhook_url is None or row.alert_webhook_url == url_before:
+        return {}
+    return {"alert_webhook_secret": await alert_store.new_secret(session, row.id, desk.now())}
 
 
 def _changes(data: AccountChange, worth: Decimal | None) -> dict[str, Any]:
@@ -137,11 +150,10 @@ def _changes(data: AccountChange, worth: Decimal | None) -> dict[str, Any]:
         values["monthly_cap"] = from_wire_cap(data.monthly_cap, "monthly_cap", worth)
     if data.prepaid_balance is not UNSET:
         values["prepaid_balance"] = from_wire_cap(data.prepaid_balance, "prepaid_balance", worth)
+    if data.alert_webhook_url is not UNSET:
+        values["alert_webhook_url"] = _checked_url(data.alert_webhook_url)
     if data.limits is not UNSET:
         values |= checked_limits(columns_of_limits(data.limits))
     if data.tax is not UNSET:
-        values |= {
-            "tax_country": data.tax.country if data.tax else None,
-            "tax_registration_number": data.tax.registration_number if data.tax else None,
-        }
+        values |= columns_of_tax(data.tax)
     return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from litestar import Controller, get, post
+from litestar import Controller, Request, get, post
 from litestar.params import QueryParameter
 from msgspec import UNSET, to_builtins
 
@@ -19,6 +19,7 @@ from billing.club import store as club
 from billing.ledger.read import calls_since
 from billing.ledger.usage import usage
 from billing.money import ZERO, to_wire_decimal
+from gateway.edge.calls import all_calls
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.operator import ACTOR, one_of
 from gateway.edge.period import interval_of
@@ -89,6 +90,22 @@ async def add_fx_rate(data: NewFxRate, desk: Desk) -> dict[str, Any]:
     return {"date": data.date, "pair": data.pair, "rate": to_wire_decimal(rate)}
 
 
+@post("/fx-rates/import", status_code=200, tags=["operator"])
+async def import_fx_rates(request: Request[Any, Any, Any], desk: Desk) -> dict[str, Any]:
+    """State many rates from a CSV (`date,pair,rate`), all or none. Repeating it changes nothing."""
+    try:
+        quotes = fx.from_wire_rates((await request.body()).decode("utf-8-sig"))
+        async with desk.sessions.begin() as session:
+            new = await fx.import_rates(session, quotes)
+            audit(session, ACTOR, "fx_rate.import", "USD/KRW", {"rates": len(quotes), "new": new}, desk.now())
+    except fx.WrongRates as error:
+        raise InvalidRequest(f"{error}.", param=f"line {error.line}") from None
+    except fx.RateDiffers as error:
+        raise Conflict("fx_rate_exists", f"{error}; nothing was imported.") from None
+    days = sorted(quote.day for quote in quotes)
+    return {"rates": len(quotes), "new": new, "from": days[0].isoformat(), "to": days[-1].isoformat()}
+
+
 @get("/fx-rates", tags=["operator"])
 async def fx_rates(desk: Desk) -> dict[str, Any]:
     async with desk.sessions() as session:
@@ -131,11 +148,20 @@ async def usage_shape(
     desk: Desk, start: datetime, end: datetime, account_id: str | None, group_by: str | None, zone: str
 ) -> dict[str, Any]:
     """The contract's usage object: right to the call once `complete`."""
-    complete = await desk.flushed()
+    complete = await desk.flushed(account_id)
     async with desk.sessions() as session:
         groups, total = await usage(session, start, end, account_id=account_id, group_by=group_by, zone=zone)
     data = [to_wire_usage(group) for group in groups]
     return {"data": data, "total": to_wire_usage(total), "currency": "USD", "complete": complete}
 
 
-PRICING: list[Any] = [RateCards, add_fx_rate, fx_rates, set_manifest, manifests, all_usage]
+PRICING: list[Any] = [
+    RateCards,
+    add_fx_rate,
+    import_fx_rates,
+    fx_rates,
+    set_manifest,
+    manifests,
+    all_usage,
+    all_calls,
+]

@@ -13,7 +13,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from billing.accounts.tables import Account
+from billing.club.store import GrantBook
 from billing.club.tables import Contribution, TokenGrant
+from billing.invoice.parties import PARTY_DETAILS
 from billing.ledger.usage import UsageSum
 from billing.money import to_wire_decimal
 from billing.rate_cards import RateCardRow
@@ -27,15 +29,28 @@ Count = Annotated[int, Meta(ge=0, le=10**15)]
 """What Redis, whose numbers are doubles, still counts exactly."""
 
 
-class Limits(Struct, forbid_unknown_fields=True):
+class ModelLimits(Struct, forbid_unknown_fields=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
 
 
+class Limits(ModelLimits, forbid_unknown_fields=True):
+    """Limits of all calls, and beside them those of one model's."""
+
+    models: dict[Text, ModelLimits] | None = None
+
+
 class Tax(Struct, forbid_unknown_fields=True):
+    """Where an account is taxed; what stands below its number is what Korea's tax invoices must name."""
+
     country: Text | None = None
     registration_number: Text | None = None
+    representative: Text | None = None
+    address: Text | None = None
+    business_type: Text | None = None
+    business_item: Text | None = None
+    email: Text | None = None
 
 
 class NewAccount(Struct, forbid_unknown_fields=True):
@@ -49,6 +64,7 @@ class NewAccount(Struct, forbid_unknown_fields=True):
     limits: Limits | None = None
     tax: Tax | None = None
     owner_group: Text | None = None
+    alert_webhook_url: Text | None = None
 
 
 class AccountChange(Struct, forbid_unknown_fields=True):
@@ -59,6 +75,7 @@ class AccountChange(Struct, forbid_unknown_fields=True):
     limits: Limits | UnsetType | None = UNSET
     tax: Tax | UnsetType | None = UNSET
     owner_group: Text | UnsetType = UNSET
+    alert_webhook_url: Text | UnsetType | None = UNSET
 
 
 class NewKey(Struct, forbid_unknown_fields=True):
@@ -82,12 +99,16 @@ class Rotation(Struct, forbid_unknown_fields=True):
 
 
 class NewContribution(Struct, forbid_unknown_fields=True):
-    dataset: Text
-    words: Count
-    tokens: Count
-    quality: Text = "1.0"
+    """Accepted text; or, linked to an earlier one, what it is corrected to (what is left out stays) or that it is withdrawn."""
+
+    dataset: Text | None = None
+    words: Count | None = None
+    tokens: Count | None = None
+    quality: Text | None = None
     accepted_at: datetime | None = None
     note: Text | None = None
+    corrects: Text | None = None
+    withdraws: Text | None = None
 
 
 class PagePrices(Struct, forbid_unknown_fields=True):
@@ -133,12 +154,18 @@ class CloseOrder(Struct, forbid_unknown_fields=True):
     draft: bool = False
 
 
-def columns_of_limits(limits: Limits | None) -> dict[str, int | None]:
-    return msgspec.structs.asdict(limits or Limits())
+def columns_of_limits(limits: Limits | None) -> dict[str, Any]:
+    limits = limits or Limits()
+    models = {model: msgspec.structs.asdict(own) for model, own in (limits.models or {}).items()}
+    return {name: getattr(limits, name) for name in ModelLimits.__struct_fields__} | {"model_limits": models}
 
 
 def to_wire_account(row: Account) -> dict[str, Any]:
-    tax = {"country": row.tax_country, "registration_number": row.tax_registration_number}
+    tax = {
+        "country": row.tax_country,
+        "registration_number": row.tax_registration_number,
+        **(row.tax_details or {}),
+    }
     return {
         "id": row.id,
         "name": row.name,
@@ -152,6 +179,7 @@ def to_wire_account(row: Account) -> dict[str, Any]:
         "limits": _limits(row),
         "tax": None if row.tax_country is None else tax,
         "owner_group": row.owner_group,
+        "alert_webhook_url": row.alert_webhook_url,
         "created_at": to_wire_instant(row.created_at),
     }
 
@@ -183,6 +211,8 @@ def to_wire_contribution(row: Contribution, grant: TokenGrant | None = None) -> 
         "quality": str(row.quality),
         "accepted_at": to_wire_instant(row.accepted_at),
         "note": row.note,
+        "corrects": row.corrects,
+        "withdraws": row.withdraws,
     }
     if grant is not None:
         shape["grant"] = {
@@ -192,6 +222,34 @@ def to_wire_contribution(row: Contribution, grant: TokenGrant | None = None) -> 
             "until": to_wire_instant(grant.until_at),
         }
     return shape
+
+
+def to_wire_grant(book: GrantBook) -> dict[str, Any]:
+    """A grant and what became of its tokens: granted = used + expired + ended + left."""
+    grant = book.grant
+    return {
+        "id": grant.id,
+        "contribution_id": grant.contribution_id,
+        "granted": grant.tokens,
+        "used": book.used,
+        "expired": book.expired,
+        "ended": book.ended,
+        "left": book.left,
+        "from": to_wire_instant(grant.from_at),
+        "until": to_wire_instant(grant.until_at),
+        "ended_at": to_wire_instant(grant.ended_at),
+    }
+
+
+def columns_of_tax(tax: Tax | None) -> dict[str, Any]:
+    """An account's tax columns; nothing known without a tax object."""
+    given = tax or Tax()
+    details = {name: getattr(given, name) for name in PARTY_DETAILS if getattr(given, name) is not None}
+    return {
+        "tax_country": given.country,
+        "tax_registration_number": given.registration_number,
+        "tax_details": details or None,
+    }
 
 
 def to_wire_rate_card(row: RateCardRow) -> dict[str, Any]:
@@ -229,9 +287,6 @@ def _money(amount: Decimal | None) -> str | None:
     return None if amount is None else to_wire_decimal(amount)
 
 
-def _limits(row: Account | ApiKey) -> dict[str, int | None]:
-    return {
-        "requests_per_minute": row.requests_per_minute,
-        "tokens_per_minute": row.tokens_per_minute,
-        "concurrency": row.concurrency,
-    }
+def _limits(row: Account | ApiKey) -> dict[str, Any]:
+    limits: dict[str, Any] = {name: getattr(row, name) for name in ModelLimits.__struct_fields__}
+    return {**limits, "models": row.model_limits} if row.model_limits else limits

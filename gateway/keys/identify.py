@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Mapping
 from decimal import Decimal
+from typing import Any
+
+from msgspec.structs import replace
 
 from billing.database import Sessions, StorageError
 from billing.money import CAP_USD_MAX, nano_usd_up
@@ -154,15 +156,12 @@ def from_row_caller(key: ApiKey, terms: Terms) -> Caller:
     account = terms.account
     cap, key_cap = _countable(terms, account.monthly_cap), _countable(terms, key.monthly_cap)
     models, endpoints, ranges = (key.scopes.get(name) for name in ("models", "endpoints", "ip_ranges"))
-    limits = (
-        RateLimit(
-            f"a:{account.id}",
-            account.requests_per_minute or 0,
-            account.tokens_per_minute or 0,
-            account.concurrency or 0,
-        ),
-        RateLimit(f"k:{key.id}", key.requests_per_minute or 0, key.tokens_per_minute or 0, key.concurrency or 0),
-    )
+    limits = (_limit(f"a:{account.id}", account.model_dump()), _limit(f"k:{key.id}", key.model_dump()))
+    of_models = [
+        (model, _limit(f"{scope}:{model}", own))
+        for scope, models_limits in ((f"a:{account.id}", account.model_limits), (f"k:{key.id}", key.model_limits))
+        for model, own in models_limits.items()
+    ]
     return Caller(
         account_id=account.id,
         key_id=key.id,
@@ -175,12 +174,18 @@ def from_row_caller(key: ApiKey, terms: Terms) -> Caller:
         models=None if models is None else frozenset(models),
         endpoints=None if endpoints is None else frozenset(endpoints),
         networks=None if ranges is None else tuple(from_wire_network(text) for text in ranges),
-        rate_limits=tuple(x for x in limits if x.requests_per_minute or x.tokens_per_minute or x.concurrency),
+        rate_limits=tuple(limit for limit in limits if limit.is_any),
+        model_limits=tuple(of_model for of_model in of_models if of_model[1].is_any),
         monthly_cap_nano_usd=NO_CAP if cap is None else cap,
         key_cap_nano_usd=NO_CAP if key_cap is None else key_cap,
         prepaid_nano_usd=_countable(terms, account.prepaid_balance) if account.billing == "prepaid" else None,
         discounts=tuple((since, tier.name, tier.discount) for since, tier in terms.tiers),
     )
+
+
+def _limit(scope: str, limits: Mapping[str, Any]) -> RateLimit:
+    names = ("requests_per_minute", "tokens_per_minute", "concurrency")
+    return RateLimit(scope, *(limits.get(name) or 0 for name in names))
 
 
 def _countable(terms: Terms, cap: Decimal | None) -> int | None:

@@ -52,7 +52,8 @@ async def rotate_key(
 ) -> tuple[ApiKey, str, int]:
     """A successor with the same terms; the old key lives on for `overlap_s` seconds."""
     old = await _living(session, key_id)
-    same = ("name", "requests_per_minute", "tokens_per_minute", "concurrency", "monthly_cap", "scopes", "expires_at")
+    limits = ("requests_per_minute", "tokens_per_minute", "concurrency", "model_limits")
+    same = ("name", *limits, "monthly_cap", "scopes", "expires_at")
     values = {name: getattr(old, name) for name in same} | {"rotated_from": old.id}
     end = now + timedelta(seconds=overlap_s)
     old.expires_at = end if old.expires_at is None else min(end, old.expires_at)

@@ -24,6 +24,9 @@ class ApiKey(SQLModel, table=True):
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
+    model_limits: dict[str, Any] = Field(
+        default_factory=dict, sa_type=DOCUMENT, sa_column_kwargs={"server_default": "{}"}
+    )
     monthly_cap: Decimal | None = Field(default=None, sa_type=MONEY)
     scopes: dict[str, Any] = Field(default_factory=dict, sa_type=DOCUMENT)
     rotated_from: str | None = None

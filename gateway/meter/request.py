@@ -86,10 +86,16 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
     return Ask(request.model, streamed, wanted, output_max, answers, body, changed)
 
 
-def with_output_bound(endpoint: Endpoint, ask: Ask, tokens: int) -> Ask | None:
-    """The same request with `max_tokens` set, where the client set none; None where it cannot be set."""
-    if ask.output_tokens_max is not None or ask.answers != 1 or endpoint.output_bound is None:
-        return None
+def can_be_bounded(endpoint: Endpoint, ask: Ask) -> bool:
+    """Is its output unbounded, and can `max_tokens` be set for it?"""
+    unbounded = ask.output_tokens_max is None and ask.answers == 1
+    return unbounded and endpoint.output_bound is not None and endpoint.counts is Counts.TOKENS
+
+
+def with_output_bound(endpoint: Endpoint, ask: Ask, tokens: int) -> Ask:
+    """The same request with `max_tokens` set, where the client set none (`can_be_bounded`)."""
+    if endpoint.output_bound is None:
+        raise ValueError(f"{endpoint.name} has no field that bounds the output")
     fields = _decode_fields(ask.body)
     fields[endpoint.output_bound] = msgspec.Raw(str(tokens).encode())
     changed = (*ask.changed, endpoint.output_bound)

@@ -20,6 +20,7 @@ _DONE = b"[DONE]"
 _USAGE_BLOCK = re.compile(rb'"usage"\s*:\s*(\{(?:[^{}]|\{[^{}]*\})*\})')
 _NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null')
 _TAIL_BYTES = 64 * 1024
+_UNCOUNTED_MAX_BYTES = 64 * 1024
 
 
 class StreamTally:
@@ -36,10 +37,42 @@ class StreamTally:
         self._usage_event: tuple[bytes, bytes, Answer] | None = None
         self._event_count = 0
         self._text_bytes = 0
+        self._uncounted: list[bytes] = []
+        self._uncounted_bytes = 0
         self._finished = False
         self._failed = False
         self._tail = b""
         self.ended = False
+
+    def lets_through(self, events: bytes) -> bool:
+        """Whole events that say nothing about usage, an end or an error: they pass as they are, and are counted later.
+
+        So it is with nearly all; only the text of a stream that breaks off is ever needed. False where `pass_on` must look at each.
+        """
+        if self._model is None or self._usage_event is not None or self.ended or _DONE in events:
+            return False
+        for marker in self._wire.markers:
+            if marker in events:
+                return False
+        self._uncounted.append(events)
+        self._uncounted_bytes += len(events)
+        if self._uncounted_bytes > _UNCOUNTED_MAX_BYTES:
+            self._count_text()
+        return True
+
+    def _count_text(self) -> None:
+        """Count what was let through."""
+        waiting, self._uncounted, self._uncounted_bytes = b"".join(self._uncounted), [], 0
+        if waiting:
+            wire = self._wire
+            self._finished = self._finished or wire.finished.search(waiting) is not None
+            for event in waiting.split(b"\n\n"):
+                self._count_event(wire.text.findall(event))
+
+    def _count_event(self, pieces: list[bytes]) -> None:
+        if pieces:
+            self._event_count += 1
+            self._text_bytes += sum(map(len, pieces))
 
     def pass_on(self, events: list[bytes]) -> bytes:
         """Take the next events; returns what may go to the client now."""
@@ -76,10 +109,7 @@ class StreamTally:
         if look is not None and look.fails:
             self._failed = self.ended = True
             return []
-        pieces = wire.text.findall(event)
-        if pieces:
-            self._event_count += 1
-            self._text_bytes += sum(map(len, pieces))
+        self._count_event(wire.text.findall(event))
         self._finished = self._finished or wire.finished.search(event) is not None
         passed = [] if look is not None and look.ends else self._superseded()
         if answer is None or look is None:
@@ -110,13 +140,38 @@ class StreamTally:
         return passed
 
     @property
+    def output_tokens_seen(self) -> int:
+        """The likely count of what has passed."""
+        self._count_text()
+        return output_tokens_best(self._event_count, self._text_bytes)
+
+    @property
+    def output_tokens_at_most(self) -> int:
+        """What that count cannot be above: it may be had without counting."""
+        return output_tokens_best(self._event_count, self._text_bytes) + self._uncounted_bytes
+
+    @property
+    def input_tokens_told(self) -> int:
+        """What upstream said of the prompt before the end of the stream (messages does); −1 = nothing."""
+        usage = self._wire.usage_of(self._block)
+        return -1 if usage is None else usage.input_tokens + usage.cached_input_tokens
+
+    def output_tokens_with(self, event: bytes) -> int:
+        """The likely count if this event passed as well."""
+        self._count_text()
+        pieces = self._wire.text.findall(event)
+        return output_tokens_best(self._event_count + bool(pieces), self._text_bytes + sum(map(len, pieces)))
+
+    @property
     def broke_off(self) -> bool:
         """Upstream stopped without having finished: no [DONE], no usage, no finish reason; or it sent an error."""
+        self._count_text()
         return self._failed or not (self.ended or self._finished or self._counted)
 
     @property
     def said_nothing(self) -> bool:
         """It broke off before any output, and without a count: upstream did not serve it."""
+        self._count_text()
         return self.broke_off and not self._event_count and not self._counted
 
     def outcome(self, why_estimated: str, attempts: int) -> Outcome:
@@ -124,6 +179,7 @@ class StreamTally:
         usage = self._wire.usage_of(self._block)
         if self._counted and usage is not None:
             return Outcome(usage, self._model, None, attempts)
+        self._count_text()
         output = min(self._call.output_tokens_max, output_tokens_best(self._event_count, self._text_bytes))
         if self.ended and not self._failed:
             why_estimated = "no usage in the stream"
@@ -132,7 +188,7 @@ class StreamTally:
         usage = Usage(known.input_tokens, known.cached_input_tokens, max(known.output_tokens, output))
         return Outcome(usage, self._model, why_estimated, attempts)
 
-    def last_words(self, cost_usd: Decimal) -> bytes:
+    def last_words(self, cost_usd: Decimal | None) -> bytes:
         """The usage event as the client may see it, and the end of the stream."""
         words: list[bytes] = []
         if self._usage_event is not None:

@@ -17,8 +17,10 @@ _USAGE_OPENS = re.compile(rb'"usage"\s*:\s*(\{)(\s*\})?')
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def with_cost(event: bytes, payload: bytes, cost_usd: Decimal) -> bytes:
+def with_cost(event: bytes, payload: bytes, cost_usd: Decimal | None) -> bytes:
     """The event with the call's cost inside its usage object (not one in a tool's schema that a response repeats)."""
+    if cost_usd is None:  # not known yet
+        return event
     block = _block_of(payload)
     openings = [found for found in _USAGE_OPENS.finditer(event) if event.startswith(block, found.start(1))]
     if not openings:

@@ -24,6 +24,7 @@ import structlog
 import uvicorn
 
 from gateway.edge.health import ops_app
+from gateway.metrics import forget_process
 from gateway.processes.server import Server
 
 log = structlog.get_logger("supervisor")
@@ -76,6 +77,7 @@ class _Child:
         if self._process.stdout is not None and await self._process.stdout.readline():
             self.ready.set()
         await self._process.wait()
+        forget_process(self._process.pid, self._environment["PROMETHEUS_MULTIPROC_DIR"])
         self.ready.clear()
 
     async def stop(self, grace_s: float) -> None:

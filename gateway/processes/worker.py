@@ -42,7 +42,13 @@ async def serve(settings: Settings, fd: int) -> None:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, server.stop)
-        await server.serve(sockets=[socket.socket(fileno=fd)])
+        stopping = asyncio.Event()
+        standby = asyncio.ensure_future(house.standby.run(stopping))
+        try:
+            await server.serve(sockets=[socket.socket(fileno=fd)])
+        finally:
+            stopping.set()
+            await standby
 
 
 def main() -> None:

@@ -166,7 +166,8 @@ class Answer:
             data = data[:left_bytes]
             self.reusable = False
         self._left_bytes = max(0, left_bytes)
-        self.on_body(data)
+        self._pieces.append(data)
+        self.buffered_bytes += len(data)
         if left_bytes <= 0:
             self._end()
 

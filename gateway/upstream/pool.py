@@ -182,7 +182,7 @@ class Pool:
     def take_back(self, connection: Connection) -> None:
         if connection not in self._open:
             return
-        turn = self._next_turn()
+        turn = self._next_turn() if self._turns else None
         if turn is not None:
             turn.set_result(connection)
         else:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -177,12 +177,17 @@ class Solar:
             reraise=True,
         )
 
-    async def send(self, path: str, body: bytes, content_type: str) -> UpstreamAnswer:
-        """POST a body; returns when the answer's headers are there."""
+    async def send(
+        self, path: str, body: bytes, content_type: str, on_sent: Callable[[], None] | None = None
+    ) -> UpstreamAnswer:
+        """POST a body; returns when the answer's headers are there.
+
+        `on_sent` is called when the request is written; before it is handed over, where the transport cannot tell.
+        """
         attempts = 1
         try:
             try:
-                status, headers, stream = await self._attempt(path, body, content_type)
+                status, headers, stream = await self._attempt(path, body, content_type, on_sent)
             except _NEVER_SENT:
                 if self._connect_attempts <= 1:
                     raise
@@ -190,23 +195,29 @@ class Solar:
                 async for attempt in self._retrying.copy():
                     with attempt:
                         attempts += 1
-                        status, headers, stream = await self._attempt(path, body, content_type)
+                        status, headers, stream = await self._attempt(path, body, content_type, on_sent)
         except (TimeoutError, httpx.ReadTimeout):
             raise UpstreamUnavailable("The model did not answer in time.", status=504) from None
         except _NEVER_SENT:
             raise UpstreamUnavailable("The model cannot be reached.", status=503) from None
         except (httpx.TransportError, OSError):
             raise UpstreamUnavailable("The connection to the model broke.", status=502) from None
+        if on_sent is not None:
+            on_sent()
         return UpstreamAnswer(status, headers, stream, idle_timeout_s=self._idle_timeout_s, attempts=attempts)
 
-    async def _attempt(self, path: str, body: bytes, content_type: str) -> tuple[int, Headers, httpx.AsyncByteStream]:
+    async def _attempt(
+        self, path: str, body: bytes, content_type: str, on_sent: Callable[[], None] | None
+    ) -> tuple[int, Headers, httpx.AsyncByteStream]:
         key = next(self._keys)
         if self._pooled is not None:
             head = self._head_of(path, content_type, key) + b"content-length: %d\r\n\r\n" % len(body)
             outgoing = Outgoing(head + body, None, len(body), False, True)
-            exchange = await self._pooled.exchange(self._origin, outgoing, self._timeouts)
+            exchange = await self._pooled.exchange(self._origin, outgoing, self._timeouts, on_sent)
             return exchange.answer.status, exchange.answer.headers, exchange
         request = self._request(path, body, content_type, key)
+        if on_sent is not None:
+            on_sent()
         async with asyncio.timeout(self._first_byte_timeout_s):
             response = await self._transport.handle_async_request(request)
         if not isinstance(response.stream, httpx.AsyncByteStream):

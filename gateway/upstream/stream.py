@@ -22,7 +22,13 @@ class EventSplitter:
         self._event_max_bytes = event_max_bytes
         self._rest = b""
 
+    def is_whole(self, chunk: bytes) -> bool:
+        """Is this chunk one or several complete events, with nothing left over from before? False also where it takes a closer look."""
+        return not self._rest and chunk.endswith(b"\n\n") and not chunk.endswith(b"\n\n\n") and b"\r" not in chunk
+
     def feed(self, chunk: bytes) -> list[bytes]:
+        if self.is_whole(chunk):
+            return [event + b"\n\n" for event in chunk.split(b"\n\n")[:-1]]
         data = self._rest + chunk if self._rest else chunk
         events, start = [], 0
         # Only what is new, and three bytes before it, can complete a boundary.

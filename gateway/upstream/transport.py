@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import httpx
 
@@ -92,12 +92,19 @@ class PooledTransport(httpx.AsyncBaseTransport):
             extensions={"http_version": answer.version, "reason_phrase": answer.reason},
         )
 
-    async def exchange(self, origin: OriginKey, outgoing: Outgoing, timeouts: Timeouts) -> Exchange:
-        """The same without httpx's types around it, for whoever has the bytes of a request and wants those of the answer."""
+    async def exchange(
+        self, origin: OriginKey, outgoing: Outgoing, timeouts: Timeouts, on_sent: Callable[[], None] | None = None
+    ) -> Exchange:
+        """The same without httpx's types around it, for whoever has the bytes of a request and wants those of the answer.
+
+        `on_sent` is called as soon as a connection has taken the request.
+        """
         pool = self._pools.get(origin) or self._open_pool(origin)
         connection = pool.take_free() or await pool.take(timeouts.get("connect"), timeouts.get("pool"))
         was_used = connection.used
         exchange = self._begin(connection, outgoing, timeouts)
+        if on_sent is not None:
+            on_sent()
         try:
             await _converse(connection, exchange, outgoing, timeouts)
         except (httpx.RemoteProtocolError, httpx.ReadError):

@@ -15,10 +15,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.bench import processes
+from tests.bench.endurance import allow_files, hold_streams, saturate_for, settings_for
 from tests.bench.hotspots import record
 from tests.bench.load import BadAnswers, loader_name
 from tests.bench.measures import QUICK, Scale, measure
-from tests.bench.report import NO_FLOOR, machine, parts_of, profile_parts, show, to_markdown
+from tests.bench.report import NO_FLOOR, Part, machine, parts_of, profile_parts, show, to_markdown
 from tests.bench.stage import LedgerDiffers, staged
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
@@ -35,6 +37,10 @@ def _arguments() -> argparse.Namespace:
     asked.add_argument("--door", choices=("protocol", "asgi"), default="protocol", help="where calls are taken off")
     asked.add_argument("--profile", action="store_true", help="also say where the worker's time goes (needs py-spy)")
     asked.add_argument("--profile-only", action="store_true", help="say only that")
+    asked.add_argument(
+        "--streams", type=int, metavar="N", help="instead: N streams open at once, and what they hold in memory"
+    )
+    asked.add_argument("--minutes", type=float, metavar="M", help="instead: M minutes at saturation, and what grows")
     asked.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     return asked.parse_args()
 
@@ -47,6 +53,9 @@ def _scale(asked: argparse.Namespace) -> Scale:
 def _bench(asked: argparse.Namespace, console: Console, work_dir: Path) -> None:
     scale = _scale(asked)
     parts, facts = [], []
+    if asked.streams or asked.minutes:
+        show(console, *_endure(asked, work_dir))
+        return
     with staged(work_dir, asked.door) as stage:
         if stage.floor is None:
             console.print(NO_FLOOR)
@@ -62,6 +71,22 @@ def _bench(asked: argparse.Namespace, console: Console, work_dir: Path) -> None:
     show(console, facts, parts)
     if asked.write:
         _write(to_markdown(facts, parts))
+
+
+def _endure(asked: argparse.Namespace, work_dir: Path) -> tuple[list[str], list[Part]]:
+    """What is held and what grows in the long run."""
+    parts = []
+    if asked.streams:
+        allow_files(asked.streams)
+    with staged(work_dir, asked.door, settings_for(asked.streams or 0)) as stage:
+        foreign = processes.Foreign()
+        if asked.streams:
+            parts.append(hold_streams(stage, asked.streams))
+        if asked.minutes:
+            parts.append(saturate_for(stage, asked.minutes, _scale(asked).connections))
+        calls = stage.settled().calls
+        busy = f"busy with other programs meanwhile: {foreign.ratio():.0%} of all cores"
+    return [busy, f"the ledger holds all {calls:,} calls that the mock served, with its counts"], parts
 
 
 def _write(tables: str) -> None:

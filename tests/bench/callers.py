@@ -19,7 +19,7 @@ import uvloop
 from gateway.processes.lifeline import end_with_parent
 from tests.bench import calls
 
-_ANSWER_TIMEOUT_S = 60.0
+_ANSWER_TIMEOUT_S = 180.0
 
 
 class Order(msgspec.Struct, kw_only=True):

@@ -15,7 +15,7 @@ import msgspec
 from tests.bench import calls
 from tests.bench.callers import Order, Report
 
-_GRACE_S = 90.0
+_GRACE_S = 240.0
 _WRK = """\
 wrk.method = "POST"
 wrk.path = "{path}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -99,8 +100,8 @@ class Stage:
 
 
 @contextmanager
-def staged(work_dir: Path, door: str) -> Iterator[Stage]:
-    """Start everything; stop everything at the end. The gateway must then exit with 0."""
+def staged(work_dir: Path, door: str, settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[Stage]:
+    """Start everything; stop everything at the end. The gateway must then exit with 0. `settings`: more of its environment."""
     cores = processes.Cores.split()
     processes.pin(os.getpid(), cores.others)  # what we start inherits it
     try:
@@ -109,6 +110,7 @@ def staged(work_dir: Path, door: str) -> Iterator[Stage]:
                 "GATEWAY_UPSTREAM_URL": f"{mock_url}/v1",
                 "GATEWAY_UPSTREAM_KEYS": calls.UPSTREAM_KEY,
                 "GATEWAY_DOOR": door,
+                **settings,
             }
             with Gateway.started(work_dir / "data", workers=1, environment=environment) as gateway:
                 account = gateway.account(monthly_cap=_MONTHLY_CAP_USD, timezone="UTC")

@@ -78,7 +78,7 @@ async def account(sessions: Sessions, **values: Any) -> str:
 
 async def book(sessions: Sessions, *calls: Settled, at: datetime = MID_OCTOBER) -> int:
     async with sessions.begin() as session:
-        return await append(session, calls, at)
+        return (await append(session, calls, at)).changed
 
 
 async def contribute(

@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long faults are done")
     parser.add_argument("--faults", default=",".join(FAULTS), help=f"comma separated, of: {', '.join(FAULTS)}")
     parser.add_argument("--runs", type=int, default=1, help="so many seeds, one after another")
+    parser.add_argument("--keep-log", action="store_true", help="keep the gateway's log of a clean run too")
     given = parser.parse_args()
     kinds = [kind.strip() for kind in given.faults.split(",") if kind.strip()]
     unknown = [kind for kind in kinds if kind not in FAULTS]
@@ -31,7 +32,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="solar-chaos-") as folder:
             report = asyncio.run(run(Path(folder), seed, given.seconds, kinds))
             print(report.text(), flush=True)
-            if not report.is_clean:
+            if not report.is_clean or given.keep_log:
                 kept = Path(tempfile.gettempdir()) / f"solar-chaos-{seed}.log"
                 kept.write_bytes(report.log_path.read_bytes())
                 print(f"  the gateway's log: {kept}")

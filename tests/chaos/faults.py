@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -16,6 +19,7 @@ from gateway.sandbox.server import Server
 from tests.chaos.stage import Stage
 
 _OPEN_WAIT_S = 5.0
+_FORGOTTEN_S = 1.0
 _WORKER, _JOBS = "gateway.processes.worker", "gateway.processes.jobs"
 
 
@@ -112,6 +116,25 @@ class Saboteur:
         await asyncio.sleep(self._chance.uniform(0.3, 1.5))
         redis.send_signal(signal.SIGCONT)
 
+    async def fail_over_redis(self) -> None:
+        """To a replica that lacks the last writes: Redis comes back with what it had a second ago."""
+        valkey = self._stage.stores.valkey
+        files, replica = valkey.home / "appendonlydir", valkey.home.with_name("replica")
+        await asyncio.to_thread(_copy, files, replica)
+        await asyncio.sleep(_FORGOTTEN_S)
+        await valkey.kill()
+        await asyncio.to_thread(shutil.rmtree, files)
+        await asyncio.to_thread(replica.rename, files)
+        await valkey.start()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """A folder with its owners: the store runs as another user where we are root."""
+    shutil.copytree(source, target)
+    for path in (source, *source.rglob("*")):
+        owner = path.stat()
+        os.chown(target / path.relative_to(source), owner.st_uid, owner.st_gid)
+
 
 FAULTS: dict[str, Callable[[Saboteur], Awaitable[None]]] = {
     "kill worker": Saboteur.kill_worker,
@@ -122,4 +145,5 @@ FAULTS: dict[str, Callable[[Saboteur], Awaitable[None]]] = {
     "kill redis": Saboteur.kill_redis,
     "pause redis": Saboteur.pause_redis,
     "kill postgres": Saboteur.kill_postgres,
+    "fail over redis": Saboteur.fail_over_redis,
 }

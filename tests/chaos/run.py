@@ -22,7 +22,7 @@ from tests.chaos.stage import Stage, open_stage
 
 CLIENTS = 16
 _PAUSE_S = (0.5, 1.5)
-_QUIET_S = 130.0
+_QUIET_S = 60.0
 _POLL_S = 0.1
 _HOLDS, _USAGE = "{s0}:holds", "{s0}:usage"
 _LABEL = re.compile(rb"\[\[sim: id=([A-Za-z0-9-]+) ")
@@ -45,9 +45,14 @@ class Report:
     @property
     def is_clean(self) -> bool:
         verdict = self.verdict
-        return not (verdict.lost or verdict.doubled or verdict.differing or verdict.beyond_bound or self.held) and (
-            self.exit_code == 0
-        )
+        found = (verdict.lost, verdict.doubled, verdict.differing, verdict.beyond_bound, self.held, self.broken)
+        return self.exit_code == 0 and not any(found)
+
+    @property
+    def broken(self) -> list[str]:
+        """Calls that ended in an error of the gateway's own: whatever is away, it has words for it."""
+        calls = [told for client in self.clients for told in client.calls]
+        return [f"{told.plan.label}: {told.code}" for told in calls if told.code in ("internal_error", "no json")]
 
     def text(self) -> str:
         """For people, and for the next run: the seed replays it."""
@@ -71,7 +76,7 @@ class Report:
             f"served and charged more than once {len(verdict.keyed_served_again)}",
             f"  LOST {len(verdict.lost)}   DOUBLED {len(verdict.doubled)}   TOKENS DIFFERING {len(verdict.differing)}",
         ]
-        found = [*verdict.lost, *verdict.doubled, *verdict.differing, *verdict.beyond_bound, *self.held]
+        found = [*verdict.lost, *verdict.doubled, *verdict.differing, *verdict.beyond_bound, *self.held, *self.broken]
         return "\n".join([*lines, *(f"    {what}" for what in [*found, *verdict.keyed_served_again][:40])])
 
 

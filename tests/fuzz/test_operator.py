@@ -60,6 +60,16 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "rule": "pro_rata",
         "minimum_payout": "0",
     },
+    ("POST", "/accounts/{account}/payee"): {
+        "kind": "business",
+        "country": "KR",
+        "legal_name": "n",
+        "currency": "KRW",
+        "registration_number": "1",
+        "destination": {"kind": "bank", "account": "1"},
+    },
+    ("POST", "/accounts/{account}/payout-holds"): {"reason": "r"},
+    ("POST", "/payouts"): {"month": "2026-01"},
     ("POST", "/keys/{key}/rotate"): {"overlap_s": 1},
     ("POST", "/months/2020-01/close"): {"draft": True},
 }

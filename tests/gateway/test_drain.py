@@ -19,9 +19,9 @@ from billing.ledger.read import RunningTotal, grant_use, totals_of
 from billing.ledger.record import to_wire_record
 from billing.ledger.tables import LedgerEntry
 from billing.usage import Usage
-from gateway.admission.admit import record_of
 from gateway.admission.batch import Ticker
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.records import record_of
 from gateway.call import Call, Outcome
 from gateway.clock import Clock
 from gateway.drain import Drain, flushed
@@ -49,7 +49,7 @@ class Works:
             shards=1,
             batch_max=batch_max,
             idle_ms=5,
-            settled_memory_s=30,
+            swept_memory_s=30,
         )
 
     async def settled(self, call: Call, count: int = 10) -> Call:
@@ -244,7 +244,7 @@ async def test_a_drain_that_is_told_to_stop_empties_the_stream_first(works: Work
 async def test_a_running_drain_sweeps_holds_of_workers_that_are_gone_into_the_ledger(works: Works) -> None:
     dead = Shard(works.shard.redis, hold_s=0)
     call = a_call(a_caller(new_account_id()))
-    await dead.admit(call)
+    await works.shard.sent(await dead.admit(call))
     stopping = asyncio.Event()
     running = asyncio.ensure_future(works.drain().run(stopping))
 

@@ -25,6 +25,22 @@ def test_requests_per_minute_are_strict_and_the_headers_agree(gateway: Gateway) 
     assert refused.headers["x-ratelimit-reset-requests"].endswith("s")
 
 
+def test_a_model_has_limits_of_its_own_and_they_are_shown_where_they_were_set(gateway: Gateway) -> None:
+    own = {"requests_per_minute": 2, "tokens_per_minute": None, "concurrency": None}
+    account = gateway.account(limits={"requests_per_minute": 4, "models": {"solar-pro4": own}})
+    assert account["limits"]["models"] == {"solar-pro4": own}
+    secret = gateway.key(account["id"])
+    with gateway.caller(secret) as caller:
+        asked = ["solar-pro4"] * 3 + ["solar-mini4"] * 3
+        answers = [caller.post("/chat/completions", json={**CHAT, "model": model}) for model in asked]
+        assert caller.get("/account").json()["limits"] == account["limits"]
+    assert [answer.status_code for answer in answers] == [200, 200, 429, 200, 200, 429]
+    assert "models" not in gateway.account()["limits"]
+    wrong = {"name": "x", "limits": {"models": {"solar-pro4": {"concurrency": 0}}}}
+    refused = gateway.operator.post("/accounts", json=wrong)
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "limits.models.solar-pro4.concurrency")
+
+
 def test_calls_at_once_over_two_workers_never_pass_the_limit(gateway: Gateway) -> None:
     secret = gateway.new_key(limits={"concurrency": 3})
     slow = {"model": "solar-pro4", "messages": [{"role": "user", "content": "[[sim: delay_ms=700]] 안녕?"}]}

@@ -15,6 +15,7 @@ from billing.prices import ModelPrice, Price
 from billing.terms import Counters, GrantLeft
 from gateway.call import NO_CAP, Call, Caller, RateLimit
 from gateway.clock import from_ns
+from gateway.errors import ServiceUnavailable
 from gateway.keys.guesses import Guesses
 
 PRICES = ModelPrice(Decimal("0.30"), Decimal("0.06"), Decimal("1.20"))
@@ -31,8 +32,8 @@ def new_account_id() -> str:
     return f"acc_{uuid7(time.time_ns() // 1_000_000).hex}"
 
 
-def a_price(prices: ModelPrice = PRICES, discount: str = "0") -> Price:
-    return Price("solar-pro4", "card_1", prices, Decimal(discount), "none")
+def a_price(prices: ModelPrice = PRICES, discount: str = "0", model: str = "solar-pro4") -> Price:
+    return Price(model, "card_1", prices, Decimal(discount), "none")
 
 
 def a_caller(
@@ -44,6 +45,7 @@ def a_caller(
     key_cap_nano: int = NO_CAP,
     prepaid_nano: int | None = None,
     limits: Sequence[RateLimit] = (),
+    model_limits: Sequence[tuple[str, RateLimit]] = (),
 ) -> Caller:
     return Caller(
         account_id=account_id,
@@ -52,6 +54,7 @@ def a_caller(
         zone="Asia/Seoul",
         currency="USD",
         rate_limits=tuple(limits),
+        model_limits=tuple(model_limits),
         monthly_cap_nano_usd=cap_nano,
         key_cap_nano_usd=key_cap_nano,
         prepaid_nano_usd=prepaid_nano,
@@ -66,6 +69,8 @@ def a_call(
     output_expected: int | None = None,
     price: Price | None = None,
     accepted_ns: int | None = None,
+    output_first: int | None = None,
+    output_min: int = 0,
 ) -> Call:
     """A call whose hold is 300 × prompt_max + 1,200 × output_max nano-USD at the usual price."""
     now_ns = time.time_ns() if accepted_ns is None else accepted_ns
@@ -75,13 +80,15 @@ def a_call(
         accepted_ns=now_ns,
         month=Month.of(from_ns(now_ns), caller.zone),
         endpoint="chat",
-        model_asked="solar-pro4",
+        model_asked=(price or a_price()).model,
         streamed=False,
         price=price or a_price(),
         prompt_tokens_max=prompt_max,
         prompt_tokens_best=prompt_max // 4,
         output_tokens_max=output_max,
         output_tokens_expected=output_max if output_expected is None else output_expected,
+        output_tokens_first=output_first,
+        output_tokens_min=output_min,
     )
 
 
@@ -93,10 +100,19 @@ class Books:
     totals: dict[tuple[str, str], RunningTotal] = field(default_factory=dict)
     grants: tuple[GrantLeft, ...] = ()
     reads: int = 0
+    booked: set[str] = field(default_factory=set)
+    away: bool = False
 
     async def read(self, account_id: str) -> Counters | None:
         self.reads += 1
+        if self.away:
+            raise ServiceUnavailable
         return Counters(self.epoch, dict(self.totals), self.grants)
+
+    async def settled(self, call_ids: Sequence[str]) -> set[str]:
+        if self.away:
+            raise ServiceUnavailable
+        return self.booked & set(call_ids)
 
     def grant(self, name: str, tokens: int, from_at: datetime, until_at: datetime) -> None:
         """One more grant; grants stand in the order of their expiry, as the ledger gives them."""

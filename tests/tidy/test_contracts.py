@@ -34,6 +34,8 @@ VIOLATIONS = [
     ("only the demo calls through the SDK", "gateway.edge", "solar_sdk"),
     ("only edge speaks HTTP", "gateway.meter", "litestar"),
     ("only upstream calls Solar", "gateway.journey", "tenacity"),
+    ("only its webhook file sends alerts", "gateway.alerts.store", "httpx"),
+    ("alerts know neither Redis nor the web framework", "gateway.alerts.job", "redis"),
     ("only admission, keys and the drain touch Redis", "gateway.upstream", "redis"),
     ("only stripe_client touches Stripe", "billing.invoice", "stripe"),
     ("only metrics and health name Prometheus", "gateway.doors.inference", "prometheus_client"),

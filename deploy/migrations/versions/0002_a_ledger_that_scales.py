@@ -1,4 +1,6 @@
-"""Entries say what upstream took, what was absorbed and which entry they reverse; rollups by day and by quarter of an hour.
+"""Entries say what upstream took, what was absorbed and which entry they reverse; rollups; proofs; detached months.
+
+Entries of before have place 0: they are in no proof.
 
 Revision ID: 0002
 Revises: 0001
@@ -49,7 +51,6 @@ def upgrade() -> None:
     op.drop_index("ledger_entry_by_booking", table_name="ledger_entry")
     op.drop_index("ledger_entry_by_account", table_name="ledger_entry")
     op.drop_index("ledger_entry_by_instant", table_name="ledger_entry")
-    op.create_index("ledger_entry_by_booking", "ledger_entry", ["account_id", "booked_month", "entry_id"])
     op.create_index("ledger_entry_by_instant", "ledger_entry", ["accepted_at"], postgresql_using="brin")
     op.create_table(
         "ledger_day",
@@ -70,11 +71,33 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("slot", "model"),
         postgresql_with={"fillfactor": 70},
     )
+    op.add_column("ledger_entry", sa.Column("place", sa.BigInteger(), server_default="0", nullable=False))
+    op.create_index("ledger_entry_by_booking", "ledger_entry", ["account_id", "booked_month", "place"])
+    op.create_table(
+        "ledger_proof",
+        sa.Column("account_id", _TEXT(), nullable=False),
+        sa.Column("booked_month", _TEXT(), nullable=False),
+        sa.Column("entries", sa.BigInteger(), nullable=False),
+        sa.Column("head", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", "booked_month"),
+        postgresql_with={"fillfactor": 70},
+    )
+    op.create_table(
+        "detached_month",
+        sa.Column("partition_month", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("detached_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("refused", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("partition_month"),
+    )
+    op.add_column("invoice", sa.Column("proof_root", _TEXT(), nullable=True))
     _sum_up("ledger_day", dict(zip(_DAY_KEY, _DAY_KEY, strict=True)))
     _sum_up("ledger_slot", {"slot": "date_bin('15 minutes', accepted_at, '2000-01-01Z')", "model": "model"})
 
 
 def downgrade() -> None:
+    op.drop_column("invoice", "proof_root")
+    op.drop_table("detached_month")
+    op.drop_table("ledger_proof")
     op.drop_table("ledger_slot")
     op.drop_table("ledger_day")
     op.drop_index("ledger_entry_by_instant", table_name="ledger_entry")
@@ -82,7 +105,7 @@ def downgrade() -> None:
     op.create_index("ledger_entry_by_account", "ledger_entry", ["account_id", "accepted_at"])
     op.create_index("ledger_entry_by_booking", "ledger_entry", ["booked_month", "account_id"])
     op.create_index("ledger_entry_by_instant", "ledger_entry", ["accepted_at"])
-    for name in ("zone", "day", "absorbed_buy_cost", "buy_cost", "absorbed_reason", *_ABSORBED, "reverses"):
+    for name in ("place", "zone", "day", "absorbed_buy_cost", "buy_cost", "absorbed_reason", *_ABSORBED, "reverses"):
         op.drop_column("ledger_entry", name)
 
 

@@ -37,7 +37,9 @@ local function claim(lease_ms, keep_ms, claims_max)
     local sealed = redis.call('GET', KEYS[2])
     return sealed and {'answer', known[1], sealed} or {'gone', known[1]}
   end
-  return {tonumber(known[4]) > NOW and 'running' or 'gone', known[1]}
+  -- A claim that was not begun ends by expiring; one that was begun, by its lease: its worker is dead, and the call was served.
+  local dead = known[3] == 'begun' and tonumber(known[4]) <= NOW
+  return {dead and 'gone' or 'running', known[1]}
 end
 
 -- Write what its worker knows of a claim: also where Redis has lost it meanwhile, never over the claim of another call.

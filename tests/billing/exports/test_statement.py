@@ -69,6 +69,10 @@ def test_an_issued_invoice_has_the_shape_of_the_contract() -> None:
         "fx_rate": "1385.50",
         "fx_day": "2026-10-31",
         "issued_at": "2026-11-02T00:00:00Z",
+        "payer": {"name": None, "country": "KR", "registration_number": None},
+        "credit_notes": [],
+        "credited": "0.00",
+        "proof_root": None,
     }
     assert lines[0] == {
         "description": "solar-pro4, input tokens; discount 10.00 %",

@@ -8,7 +8,7 @@ from billing.usage import Usage
 from gateway.call import Call, RateLimit
 from gateway.errors import RateLimited
 from tests.gateway.admission.shard import BUCKET_MS, WINDOW_BUCKETS, Shard
-from tests.gateway.values import a_call, a_caller, new_account_id
+from tests.gateway.values import a_call, a_caller, a_price, new_account_id
 
 
 def limited(**limits: int) -> Call:
@@ -48,7 +48,7 @@ async def test_a_request_leaves_the_window_a_full_minute_after_the_last_instant_
     await shard.admit(again(call))
     before_ms = await shard.now_ms()
     bucket = before_ms // BUCKET_MS - 300
-    await shard.fill_window("r", scope_of(call), [(bucket, 1), (bucket + 50, 1)])
+    await shard.fill_window(scope_of(call), [(bucket, 1, 0), (bucket + 50, 1, 0)])
     error = await refused(shard, call)
     after_ms = await shard.now_ms()
     leaves_ms = (bucket + WINDOW_BUCKETS) * BUCKET_MS
@@ -62,19 +62,19 @@ async def test_what_left_the_window_is_forgotten_and_what_is_still_in_it_counts(
     call = limited(requests_per_minute=2)
     await shard.admit(again(call))
     bucket = await shard.now_ms() // BUCKET_MS
-    await shard.fill_window("r", scope_of(call), [(bucket - 700, 5), (bucket - 601, 5), (bucket - 590, 1)])
+    await shard.fill_window(scope_of(call), [(bucket - 700, 5, 0), (bucket - 601, 5, 0), (bucket - 590, 1, 0)])
     await shard.admit(again(call))
     await refused(shard, again(call))
-    window = await shard.redis.hgetall(f"{{s0}}:w:r:{scope_of(call)}")
-    assert int(window[b"s"]) == 2
-    assert str(bucket - 700).encode() not in window
+    window = await shard.window(scope_of(call))
+    assert sum(requests for _, requests, _ in window) == 2
+    assert window[0][0] == bucket - 590
 
 
 async def test_a_bucket_that_was_corrected_to_nothing_leaves_without_a_fault(shard: Shard) -> None:
     call = limited(tokens_per_minute=1000)
     await shard.admit(again(call))
     bucket = await shard.now_ms() // BUCKET_MS
-    await shard.fill_window("t", scope_of(call), [(bucket - 700, 0), (bucket - 100, 800)])
+    await shard.fill_window(scope_of(call), [(bucket - 700, 1, 0), (bucket - 100, 1, 800)])
     hold = await shard.admit(call)
     assert hold.limit_headers["x-ratelimit-remaining-tokens"] == "0"
 
@@ -84,7 +84,7 @@ async def test_tokens_wait_until_enough_of_them_have_left(shard: Shard) -> None:
     await shard.admit(again(call))
     before_ms = await shard.now_ms()
     bucket = before_ms // BUCKET_MS - 400
-    await shard.fill_window("t", scope_of(call), [(bucket, 100), (bucket + 10, 50), (bucket + 20, 850)])
+    await shard.fill_window(scope_of(call), [(bucket, 1, 100), (bucket + 10, 1, 50), (bucket + 20, 1, 850)])
     error = await refused(shard, call)  # needs 200: the first two buckets give 150, the third the rest
     after_ms = await shard.now_ms()
     leaves_ms = (bucket + 20 + WINDOW_BUCKETS) * BUCKET_MS
@@ -115,8 +115,7 @@ async def test_a_call_longer_than_a_minute_still_pays_for_what_it_used_beyond_th
     call = limited(tokens_per_minute=1000)
     hold = await shard.admit(call)
     old = await shard.now_ms() // BUCKET_MS - 900
-    await shard.fill_window("t", scope_of(call), [(old, 200)])
-    await shard.redis.delete(f"{{s0}}:w:t:{scope_of(call)}", f"{{s0}}:w:t:{scope_of(call)}:o")
+    await shard.fill_window(scope_of(call), [(old, 1, 200)])
     await shard.settle(hold, Usage(100, 0, 1000))
     await refused(shard, again(call))
 
@@ -156,3 +155,24 @@ async def test_the_tightest_of_account_and_key_decides_and_is_shown(shard: Shard
     assert "key" in error.message
     other = a_caller(account, key_id="key_2", limits=limits[:1])
     assert (await shard.admit(a_call(other))).limit_headers["x-ratelimit-remaining-requests"] == "2"
+
+
+async def test_a_models_own_limit_counts_its_calls_alone_beside_those_of_the_account(shard: Shard) -> None:
+    account = new_account_id()
+    of_model = RateLimit(f"a:{account}:solar-pro4", requests_per_minute=1)
+    caller = a_caller(
+        account,
+        limits=[RateLimit(f"a:{account}", requests_per_minute=3)],
+        model_limits=[("solar-pro4", of_model), ("solar-mini4", RateLimit(f"a:{account}:solar-mini4", concurrency=1))],
+    )
+    hold = await shard.admit(a_call(caller))
+    assert hold.limit_headers["x-ratelimit-limit-requests"] == "1"
+    error = await refused(shard, a_call(caller))
+    assert "account for solar-pro4" in error.message
+    mini = a_price(model="solar-mini4")
+    other = await shard.admit(a_call(caller, price=mini))
+    error = await refused(shard, a_call(caller, price=mini))
+    assert error.code == "concurrency_limit_exceeded"
+    await shard.admission.give_back(other)
+    await shard.admit(a_call(caller, price=mini))
+    await refused(shard, a_call(caller, price=a_price(model="solar-pro3")))  # the account's third was the last

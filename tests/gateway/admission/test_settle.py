@@ -6,9 +6,13 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+
+from billing.prices import ModelPrice, cost
 from billing.usage import Usage
-from gateway.admission.admit import record_of
+from gateway.admission.records import record_of
 from gateway.call import Call, Outcome
+from gateway.errors import InsufficientQuota
 from tests.gateway.admission.shard import Shard
 from tests.gateway.values import CACHED_NANO, INPUT_NANO, OUTPUT_NANO, a_call, a_caller, a_price, new_account_id
 
@@ -121,18 +125,69 @@ async def test_the_sweep_books_the_estimate_of_an_expired_hold_exactly_once(shar
     dead = Shard(shard.redis, shard.books, hold_s=0)
     call = new_call()
     hold = await dead.admit(call)
+    await shard.sent(hold, output_seen=7)
     alive = await shard.admit(a_call(call.caller))
-    assert await shard.ask("W", 100, 30_000) == ["ok", 1]
-    assert await shard.ask("W", 100, 30_000) == ["ok", 0]
+    assert await shard.ask("W", 100, 30_000) == ["ok", 1, 0]
+    assert await shard.ask("W", 100, 30_000) == ["ok", 0, 0]
     (record,) = await shard.records()
-    assert record.usage == record_of(call, Outcome(Usage(25), estimated_reason="worker lost"))
-    assert record.nano_usd == 25 * INPUT_NANO <= hold.amount_nano_usd
-    assert await shard.in_hand(call) == (0, 25 * INPUT_NANO, alive.amount_nano_usd)
+    assert record.usage == record_of(call, Outcome(Usage(25, 0, 7), estimated_reason="worker lost"))
+    estimate = 25 * INPUT_NANO + 7 * OUTPUT_NANO
+    assert record.nano_usd == estimate <= hold.amount_nano_usd
+    assert await shard.in_hand(call) == (0, estimate, alive.amount_nano_usd)
     await shard.admission.give_back(hold)
-    late = await shard.settle(hold, Usage(25))
-    assert late.cost_usd == Decimal(record.nano_usd) / 10**9
-    assert len(await shard.records()) == 1
-    assert await shard.in_hand(call) == (0, 25 * INPUT_NANO, alive.amount_nano_usd)
+    assert await shard.in_hand(call) == (0, estimate, alive.amount_nano_usd)
+
+
+async def test_a_settlement_after_the_sweep_takes_the_place_of_its_estimate(shard: Shard) -> None:
+    dead = Shard(shard.redis, shard.books, hold_s=0)
+    shard.books.grant("gra_1", 10, NOW - DAY, NOW + DAY)
+    call = new_call()
+    hold = await dead.admit(call)
+    await shard.sent(hold, output_seen=7)
+    assert await shard.ask("W", 100, 30_000) == ["ok", 1, 0]
+    assert await shard.grants_left(call.caller.account_id) == {"gra_1": 0}
+    settlement = await shard.settle(hold, Usage(40, 0, 2))
+    assert settlement.granted == Usage(8, 0, 2)  # not one token less for the estimate that went before
+    assert settlement.cost_usd * 10**9 == 32 * INPUT_NANO
+    estimate, exact = await shard.records()
+    assert (estimate.usage.is_orphan, exact.usage.is_orphan) == (True, False)
+    counted, pending, held = await shard.in_hand(call)
+    # What the estimate was charged is taken back but for what rounding up may have added: a thousandth of a nano-USD a token, and one.
+    assert (counted, held) == (0, 0)
+    assert 32 * INPUT_NANO <= pending <= 32 * INPUT_NANO + 2
+    assert await shard.settle(hold, Usage(40, 0, 2)) == settlement
+    assert len(await shard.records()) == 2
+
+
+async def test_a_call_that_was_never_sent_is_swept_for_nothing(shard: Shard) -> None:
+    dead = Shard(shard.redis, shard.books, hold_s=0)
+    call = new_call()
+    await shard.sent(await dead.admit(call), sent=0)
+    assert await shard.ask("W", 100, 30_000) == ["ok", 0, 1]
+    assert await shard.records() == []
+    assert await shard.in_hand(call) == (0, 0, 0)
+
+
+async def test_a_call_of_which_nobody_told_that_it_waits_is_taken_for_sent(shard: Shard) -> None:
+    dead = Shard(shard.redis, shard.books, hold_s=0)
+    waited = await dead.admit(new_call())
+    await dead.admit(new_call())
+    await shard.sent(waited, sent=0)
+    await shard.sent(waited, sent=1)
+    assert await shard.ask("W", 100, 30_000) == ["ok", 2, 0]
+
+
+async def test_an_orphan_is_never_charged_more_than_its_hold(shard: Shard) -> None:
+    dead = Shard(shard.redis, shard.books, hold_s=0)
+    hold = await dead.admit(new_call())
+    await shard.sent(hold, output_seen=1000)
+    await shard.ask("W", 100, 30_000)
+    (record,) = await shard.records()
+    covered = (hold.amount_nano_usd - 25 * INPUT_NANO) // OUTPUT_NANO
+    assert record.nano_usd == 25 * INPUT_NANO + covered * OUTPUT_NANO <= hold.amount_nano_usd
+    assert record.usage.usage == (25, 0, covered, 0, 0)
+    assert record.usage.absorbed == (0, 0, 1000 - covered, 0, 0)
+    assert record.usage.absorbed_reason == "beyond its hold"
 
 
 async def test_the_sweep_takes_no_more_than_it_is_told_and_spends_grants_too(shard: Shard) -> None:
@@ -140,7 +195,7 @@ async def test_the_sweep_takes_no_more_than_it_is_told_and_spends_grants_too(sha
     dead = Shard(shard.redis, shard.books, hold_s=0)
     caller = a_caller(new_account_id())
     for _ in range(3):
-        await dead.admit(a_call(caller))
+        await shard.sent(await dead.admit(a_call(caller)))
     assert [(await shard.ask("W", 2, 30_000))[1] for _ in range(3)] == [2, 1, 0]
     assert [record.taken for record in await shard.records()] == [[("gra_1", 2, 25)], [("gra_1", 2, 5)], []]
 
@@ -150,5 +205,97 @@ async def test_a_hold_that_was_settled_or_given_back_is_never_swept(shard: Shard
     caller = a_caller(new_account_id())
     await dead.settle(await dead.admit(a_call(caller)), Usage(1, 0, 1))
     await dead.admission.give_back(await dead.admit(a_call(caller)))
-    assert await shard.ask("W", 100, 30_000) == ["ok", 0]
+    assert await shard.ask("W", 100, 30_000) == ["ok", 0, 0]
     assert len(await shard.records()) == 1
+
+
+# ---- never above the cap -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_served_beyond_the_cap_is_absorbed_and_the_charged_part_is_within_it_to_the_last_digit(
+    shard: Shard,
+) -> None:
+    price = a_price(discount="0.33333333")  # a token costs no whole number of pico-USD
+    caller = a_caller(new_account_id(), cap_nano=40_003)
+    call = a_call(caller, prompt_max=20, output_max=20, price=price)
+    settlement = await shard.settle(await shard.admit(call), Usage(30, 10, 500))
+    (record,) = await shard.records()
+    charged = Usage(*record.usage.usage)
+    assert charged == Usage(30, 10, 500 - settlement.absorbed.output_tokens)  # the prompt is kept before the output
+    assert settlement.absorbed == Usage(0, 0, record.usage.absorbed[2])
+    assert record.usage.absorbed_reason == "beyond the cap"
+    assert settlement.cost_usd == cost(charged, Usage(), price.prices, price.discount) <= Decimal("0.000040003")
+    one_more = Usage(30, 10, charged.output_tokens + 1)
+    assert cost(one_more, Usage(), price.prices, price.discount) > Decimal("0.000040003")
+    assert (await shard.in_hand(call))[1] <= 40_003
+
+
+async def test_without_a_cap_all_that_was_served_is_charged(shard: Shard) -> None:
+    call = new_call()
+    settlement = await shard.settle(await shard.admit(call), Usage(1000, 0, 5000))
+    assert settlement.absorbed == Usage()
+    assert await shard.in_hand(call) == (0, 1000 * INPUT_NANO + 5000 * OUTPUT_NANO, 0)
+
+
+async def test_a_settlement_may_use_the_room_beside_its_hold_but_not_what_others_hold(shard: Shard) -> None:
+    caller = a_caller(new_account_id(), cap_nano=400_000)
+    hold, other = await shard.admit(a_call(caller)), await shard.admit(a_call(caller))
+    settlement = await shard.settle(hold, Usage(0, 0, 1000))
+    assert settlement.charged_nano_usd == (400_000 - other.amount_nano_usd) // OUTPUT_NANO * OUTPUT_NANO
+    assert await shard.in_hand(other.call) == (0, settlement.charged_nano_usd, other.amount_nano_usd)
+
+
+async def test_a_settlement_whose_counters_redis_has_forgotten_is_charged_within_the_cap_that_the_ledger_leaves(
+    shard: Shard,
+) -> None:
+    hold = await shard.admit(a_call(a_caller(new_account_id(), cap_nano=10**6)))
+    await shard.redis.flushall()
+    settlement = await shard.settle(hold, Usage(0, 0, 1000))
+    assert settlement.charged_nano_usd == 10**6 // OUTPUT_NANO * OUTPUT_NANO
+
+
+async def test_a_document_is_clamped_by_whole_pages(shard: Shard) -> None:
+    pages = a_price(ModelPrice(standard=Decimal("0.01"), enhanced=Decimal("0.03")))
+    caller = a_caller(new_account_id(), cap_nano=45_000_000)
+    call = a_call(caller, prompt_max=0, output_max=0, price=pages)
+    settlement = await shard.settle(await shard.admit(call), Usage(standard_pages=2, enhanced_pages=3))
+    assert settlement.absorbed == Usage(enhanced_pages=3)
+    assert settlement.cost_usd == Decimal("0.02")
+
+
+# ---- grants in holds ---------------------------------------------------------------------------------------------------------
+
+
+async def test_free_tokens_can_be_spent_when_the_money_is_used_up(shard: Shard) -> None:
+    shard.books.grant("gra_1", 300, NOW - DAY, NOW + DAY)
+    caller = a_caller(new_account_id(), prepaid_nano=0)
+    hold = await shard.admit(a_call(caller))  # 100 + 100 tokens at most
+    assert hold.amount_nano_usd == 0
+    with pytest.raises(InsufficientQuota):  # 100 tokens are left: two calls never count on the same ones
+        await shard.admit(a_call(caller))
+    settlement = await shard.settle(hold, Usage(50, 0, 100))
+    assert settlement.granted == Usage(50, 0, 100)
+    assert settlement.cost_usd == 0
+    short = await shard.admit(a_call(caller, prompt_max=50, output_max=100))
+    assert (await shard.settle(short, Usage(50, 0, 100))).cost_usd == 0
+    assert await shard.grants_left(caller.account_id) == {"gra_1": 0}
+    with pytest.raises(InsufficientQuota):
+        await shard.admit(a_call(caller, prompt_max=1, output_max=0))
+
+
+async def test_a_hold_takes_in_money_only_what_free_tokens_leave(shard: Shard) -> None:
+    shard.books.grant("gra_1", 120, NOW - DAY, NOW + DAY)
+    caller = a_caller(new_account_id(), cap_nano=80 * INPUT_NANO)
+    hold = await shard.admit(a_call(caller))
+    assert hold.amount_nano_usd == 80 * INPUT_NANO
+    assert (await shard.settle(hold, Usage(100, 0, 100))).charged_nano_usd == 80 * INPUT_NANO
+
+
+async def test_free_tokens_on_which_another_hold_counts_are_not_taken(shard: Shard) -> None:
+    shard.books.grant("gra_1", 100, NOW - DAY, NOW + DAY)
+    caller = a_caller(new_account_id(), cap_nano=200_000)
+    paid = await shard.admit(a_call(caller))
+    counts_on_it = await shard.admit(a_call(caller))
+    assert counts_on_it.amount_nano_usd <= 50_000
+    assert (await shard.settle(paid, Usage(100, 0, 100))).granted == Usage()
+    assert (await shard.settle(counts_on_it, Usage(100, 0, 100))).granted == Usage(0, 0, 100)

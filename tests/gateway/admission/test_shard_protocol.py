@@ -10,14 +10,15 @@ from billing.ledger.read import RunningTotal
 from billing.usage import Usage
 from gateway.admission.admit import StaleCaller, StalePrices
 from gateway.admission.batch import shard_of, stream_key
+from gateway.admission.records import to_wire_place
 from gateway.errors import BudgetExceeded, ServiceUnavailable
 from tests.gateway.admission.shard import PRICES_VERSION, Shard
 from tests.gateway.values import a_call, a_caller, new_account_id
 
 
 async def counted(shard: Shard, account: str, scope: str) -> tuple[int, int]:
-    values = await shard.redis.hmget(f"{{s0}}:a:{account}", [f"c:{scope}", f"n:{scope}"])
-    return int(values[0] or 0), int(values[1] or 0)
+    known = (await shard.account(account))[f"${scope}"]
+    return known[0], known[1]
 
 
 async def test_a_caller_older_than_the_accounts_epoch_is_stale_until_read_again(shard: Shard) -> None:
@@ -122,7 +123,7 @@ async def test_a_grants_rest_is_known_best_by_the_shard_and_a_new_grant_joins_it
 async def test_an_admission_that_arrives_after_its_hold_was_given_back_takes_nothing(shard: Shard) -> None:
     call = a_call(a_caller(new_account_id(), cap_nano=10**9))
     await shard.admit(a_call(call.caller))
-    await shard.ask("F", call.id.hex, 30_000)
+    await shard.ask("F", call.id.hex, call.caller.account_id, *to_wire_place(call), 30_000)
     before = await shard.dump()
     with pytest.raises(ServiceUnavailable):
         await shard.admit(call)

@@ -136,7 +136,7 @@ async def test_a_refused_admission_that_redis_took_all_the_same_is_given_back_an
         return await shard.redis.zcard("{s0}:holds") == 0 and not slow.admission._to_free
 
     await until(nothing_is_held)
-    assert await shard.ask("W", 100, 30_000) == ["ok", 0]
+    assert await shard.ask("W", 100, 30_000) == ["ok", 0, 0]
     assert await shard.records() == []
     assert await shard.in_hand(a_call(caller)) == (0, 0, 0)
 

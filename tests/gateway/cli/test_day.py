@@ -6,6 +6,7 @@ The sandbox is started twice with the same data: in the middle of October, and t
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from solar_sdk import receipts
 from tests.gateway.cli.office import QUESTION, Office
 from tests.running import Gateway
 
@@ -91,6 +93,19 @@ def test_a_month_is_lived_through_closed_and_exported_at_the_command_line(
     [share] = office.json("shares", "list", "--month", "2026-10")["data"]
     assert share["account_id"] == october.partner
     assert share["amount"] in office.does("shares", "list")
+
+
+def test_a_stranger_verifies_the_bill_from_two_files_alone(months: tuple[Office, October], tmp_path: Path) -> None:
+    office, october = months
+    [named] = office.json("month", "close", "2026-10")["invoices"]
+    invoice, calls = tmp_path / "invoice.json", tmp_path / "calls.ndjson"
+    office.does("invoices", "export", named["id"], "--output", str(invoice))
+    office.does("calls", "2026-10", "--account", october.developer, "--output", str(calls))
+    with calls.open(encoding="utf-8") as lines:
+        receipt = receipts.verify(json.loads(invoice.read_text(encoding="utf-8")), map(json.loads, lines))
+    assert (receipt.calls, receipt.entries) == (1, 1)
+    table = list(csv.DictReader(io.StringIO(office.does("calls", "2026-10", "--format", "csv"))))
+    assert [(row["account_id"], row["place"], row["streamed"]) for row in table] == [(october.developer, "1", "false")]
 
 
 def test_a_draft_shows_the_bill_to_come_and_issues_nothing(months: tuple[Office, October]) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from ipaddress import ip_network
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.call import Caller
 from gateway.clock import Clock

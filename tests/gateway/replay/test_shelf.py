@@ -138,6 +138,13 @@ async def test_a_dead_workers_key_is_free_again_unless_upstream_had_begun_to_ans
     assert await found(alive) == Found("gone", "call-3")
 
 
+async def test_a_claim_at_the_very_end_of_its_lease_is_never_gone(works: Works) -> None:
+    shelf = works.shelf()
+    claim = await claimed(shelf)
+    await works.redis.hset(claim.keys[0], "u", "0")
+    assert await found(works.shelf()) == Found("running", "call-1")
+
+
 def _kill(shelf: Shelf) -> None:
     """The worker stops without a word."""
     assert shelf._renewing is not None

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.errors import GatewayError, UpstreamInterrupted, UpstreamUnavailable
 from gateway.upstream.solar import UpstreamAnswer
+from gateway.upstream.transport import PooledTransport
 from tests.gateway.upstream.peer import KEYS, a_peer, a_solar, says
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -178,3 +179,89 @@ async def test_without_a_key_the_request_still_is_well_formed() -> None:
         await answer.close()
         await solar.close()
     assert "authorization" not in peer.requests[0][1]
+
+
+NETWORKS = pytest.mark.parametrize("ours", [True, False], ids=["ours", "httpx"])
+
+
+def network(ours: bool) -> httpx.AsyncBaseTransport:
+    return PooledTransport(tick_s=0.01) if ours else httpx.AsyncHTTPTransport(retries=0, trust_env=False)
+
+
+@NETWORKS
+async def test_a_request_is_the_same_over_our_transport_and_over_httpxs_own(ours: bool) -> None:
+    async with a_peer(says(WHOLE)) as peer:
+        solar = a_solar(peer.url + "/", network=network(ours))
+        for body in (b'{"a": 1 }', b"{}"):
+            answer = await solar.send("/chat/completions", body, "application/json; charset=utf-8")
+            assert await answer.read(1000) == (b"{}", None)
+            assert answer.passed_headers == {"content-type": "application/json"}
+            await answer.close()
+        await solar.close()
+    (line, headers, body), (_, later, _) = peer.requests
+    assert (line, body) == ("POST /v1/chat/completions HTTP/1.1", b'{"a": 1 }')
+    assert headers["content-type"] == "application/json; charset=utf-8"
+    assert (headers["content-length"], later["content-length"]) == ("9", "2")
+    assert headers["authorization"] == f"Bearer {KEYS[0]}"
+
+
+@NETWORKS
+async def test_a_content_type_with_a_line_break_is_never_sent(ours: bool) -> None:
+    async with a_peer(says(WHOLE)) as peer:
+        solar = a_solar(peer.url, network=network(ours))
+        await refused(solar.send("/x", b"{}", "text/plain\r\nx-evil: 1"), UpstreamUnavailable, 502)
+        assert not peer.requests
+        await solar.close()
+
+
+@NETWORKS
+async def test_a_body_flows_into_a_sink_which_may_pause_it_at_any_piece(ours: bool) -> None:
+    chunks = [b"5\r\nhello\r\n", b"5\r\nworld\r\n", b"1\r\n!\r\n", b"0\r\n\r\n"]
+    async with a_peer(says(STREAM, *chunks)) as peer:
+        solar = a_solar(peer.url, network=network(ours))
+        answer = await solar.send("/x", b"{}", "application/json")
+        assert answer.is_event_stream
+        taken: list[bytes] = []
+
+        def sink(piece: bytes) -> bool:
+            taken.append(piece)
+            return len(taken) != 1
+
+        pauses = 0
+        while await answer.flow_into(sink):
+            pauses += 1
+        assert (b"".join(taken), pauses) == (b"helloworld!", 1)
+        await answer.finish()
+        await answer.close()
+        await solar.close()
+
+
+@NETWORKS
+async def test_a_flow_that_breaks_off_gives_what_came_and_then_says_so(ours: bool) -> None:
+    async with a_peer(says(STREAM + b"3\r\nabc\r\n", b"5\r\nde", close=True)) as peer:
+        solar = a_solar(peer.url, network=network(ours))
+        answer = await solar.send("/x", b"{}", "application/json")
+        taken: list[bytes] = []
+
+        def sink(piece: bytes) -> bool:
+            taken.append(piece)
+            return True
+
+        with pytest.raises(UpstreamInterrupted):
+            await answer.flow_into(sink)
+        assert b"".join(taken).startswith(b"abc")
+        await answer.close()
+        await solar.close()
+
+
+@NETWORKS
+async def test_a_flow_that_falls_silent_is_interrupted_in_time(ours: bool) -> None:
+    async with a_peer(says(STREAM + b"3\r\nabc\r\n")) as peer:
+        solar = a_solar(peer.url, network=network(ours), idle_s=0.15)
+        answer = await solar.send("/x", b"{}", "application/json")
+        begun = time.monotonic()
+        with pytest.raises(UpstreamInterrupted):
+            await answer.flow_into(lambda piece: bool(piece))
+        assert 0.1 <= time.monotonic() - begun < 5.0
+        await answer.close()
+        await solar.close()

@@ -1,0 +1,132 @@
+"""What the script is told of a call, and what it says of one. Pure.
+
+Counts and prices go to the script in one order: output, input, cached input (as grants pay), standard pages, enhanced pages. Units:
+tokens, pages, pico-USD; instants in Unix ms.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import structs
+
+from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts, to_wire_prices, to_wire_record
+from billing.prices import Price
+from billing.usage import GRANT_ORDER, NOTHING, Usage, less
+from gateway.call import Call, Outcome, RateLimit
+
+_MS = 1_000_000
+_BEYOND_CAP, _BEYOND_HOLD = "beyond the cap", "beyond its hold"
+
+
+def to_wire_usage(usage: Usage) -> list[int]:
+    """Counts in the script's order."""
+    return [
+        usage.output_tokens,
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.standard_pages,
+        usage.enhanced_pages,
+    ]
+
+
+def from_wire_usage(counts: list[int]) -> Usage:
+    """Counts in the script's order, or none → Usage."""
+    if not counts:
+        return NOTHING
+    output, fresh, cached, standard, enhanced = counts
+    return Usage(fresh, cached, output, standard, enhanced)
+
+
+def to_wire_pico(price: Price) -> tuple[int, ...]:
+    """Prices in the script's order."""
+    return price.pico
+
+
+def to_wire_bound(call: Call) -> tuple[int, int, int, int, int]:
+    """What the call can become at most: (output tokens, prompt tokens, pico-USD an output token, a prompt token, for all pages)."""
+    output_pico, fresh, cached, standard, enhanced = call.price.pico
+    output = call.output_tokens_max if call.output_tokens_first is None else call.output_tokens_first
+    return output, call.prompt_tokens_max, output_pico, max(fresh, cached), call.pages_max * max(standard, enhanced)
+
+
+def to_wire_place(call: Call) -> tuple[tuple[RateLimit, ...], int, list[tuple[str, int]]]:
+    """Which limits and caps a call counts against, and as how many tokens: (rates, tokens, money)."""
+    caller, names = call.caller, (call.price.model, call.model_asked)
+    rates = caller.rate_limits
+    if caller.model_limits:
+        rates += tuple(limit for model, limit in caller.model_limits if model in names)
+    tokens = call.prompt_tokens_max + call.output_tokens_expected
+    return rates, tokens, call.caller.money_scopes(str(call.month))
+
+
+def to_wire_admission(call: Call, prices_version: int, lease_ms: int) -> tuple[Any, ...]:
+    """The operation that admits a call (`holds.lua`, A)."""
+    caller = call.caller
+    return (
+        *("A", call.id.hex, caller.account_id, caller.epoch, prices_version, lease_ms, *to_wire_place(call)),
+        *(to_wire_bound(call), to_wire_orphan(call), call.output_tokens_min),
+    )
+
+
+def offline_bound_nano(call: Call) -> int:
+    """What a call can cost at most where nobody knows what grants pay, rounded up."""
+    output, prompt, output_pico, prompt_pico, pages_pico = to_wire_bound(call)
+    return -(-(output * output_pico + prompt * prompt_pico + pages_pico) // 1000)
+
+
+def to_wire_orphan(call: Call) -> tuple[int, list[int], tuple[int, ...], str]:
+    """What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated."""
+    best = Usage(call.prompt_tokens_best, standard_pages=call.pages_best)
+    record = record_of(call, Outcome(best, estimated_reason=ORPHANED))
+    return call.accepted_ns // _MS, to_wire_usage(best), to_wire_pico(call.price), to_wire_record(record)
+
+
+def with_counts(record: UsageRecord, served: list[int], absorbed: list[int]) -> UsageRecord:
+    """A record with what the script decided of its counts: what was served (where it knew better), and which part of that is ours."""
+    if not served and not absorbed:
+        return record
+    usage, part = from_wire_usage(served) if served else Usage(*record.usage), from_wire_usage(absorbed)
+    if part is NOTHING:
+        return structs.replace(record, usage=to_wire_counts(usage))
+    return structs.replace(
+        record,
+        usage=to_wire_counts(less(usage, part)),
+        absorbed=to_wire_counts(part),
+        absorbed_reason=_BEYOND_HOLD if record.is_orphan else _BEYOND_CAP,
+    )
+
+
+def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
+    """The script's split [(grant, kind, tokens)] → what grants paid for; kinds count from 1 in `GRANT_ORDER`."""
+    if not taken:
+        return NOTHING
+    tokens = dict.fromkeys(GRANT_ORDER, 0)
+    for _, kind, count in taken:
+        tokens[GRANT_ORDER[kind - 1]] += count
+    return Usage(tokens["input"], tokens["cached_input"], tokens["output"])
+
+
+def record_of(call: Call, outcome: Outcome) -> UsageRecord:
+    """What the ledger will know of a call."""
+    price, caller = call.price, call.caller
+    return UsageRecord(  # by place, in the order of the record: by name takes five times as long, twice a call
+        call.id.hex,
+        caller.account_id,
+        caller.key_id,
+        call.accepted_ns,
+        str(call.month),
+        call.endpoint,
+        call.model_asked,
+        price.model,
+        outcome.model_answered,
+        price.card_id,
+        to_wire_prices(price),
+        str(price.discount),
+        price.discount_reason,
+        to_wire_counts(outcome.usage),
+        outcome.estimated_reason,
+        call.streamed,
+        outcome.attempts,
+        zone=caller.zone,
+    )

@@ -1,0 +1,106 @@
+-- One event-loop tick of one shard: admissions, settlements and the drain's acknowledgements, in the order in which they were asked.
+-- One script call is one atomic step, so that no two workers can both take the last dollar, and no settlement is half done.
+-- The script is these files, one after another: state, windows, money, holds, history, books.
+--
+-- KEYS[1]  the shard's usage stream, {sN}:usage; all other keys share its hash tag, so that a shard lives in one cluster slot
+-- ARGV     how many records the usage stream may hold; then one operation each, packed as MessagePack arrays: {letter, …}
+-- returns  the replies as one MessagePack array, in the same order; {'defect', text} for an operation that this script cannot do
+--
+-- Units: money in whole nano-USD (caps) and pico-USD a token (prices), instants in Unix ms, windows on Redis's clock.
+-- Keys of an account: {sN}:a:<account>  hash   ep newest epoch · sy epoch, er era of the last sync · i:<scope> calls in flight
+--                                              $<scope> money: counted by the ledger, entries behind that count, settled but not yet
+--                                              in the ledger, held · g grants {{id, from, until, left}…}, oldest expiry first
+--                                              rv grant tokens that holds count on
+--                     {sN}:w:<scope>    the sliding window of requests and tokens, packed (windows.lua)
+--                     {sN}:h:<call>     a hold; after settlement its result, for a while (holds.lua)
+--                     {sN}:holds        holds by expiry
+--
+-- What an account's hash and a window hold is read once a tick and written once, at its end: the calls of a tick are often one account's.
+
+local TAG = string.match(KEYS[1], '^(%b{}):')
+local call, floor, ceil, max, min = redis.call, math.floor, math.ceil, math.max, math.min
+local clock = call('TIME')
+local NOW = clock[1] * 1000 + floor(clock[2] / 1000)
+local STREAM_MAX = tonumber(ARGV[1])
+local FIELDS_MAX = 1000  -- Lua's unpack has an end
+local MONEY = '<dddd'
+local era_now  -- of this shard's history (history.lua), looked up once a tick
+
+local function number(value) return tonumber(value or 0) or 0 end
+
+local function era()
+  era_now = era_now or number(call('HGET', TAG .. ':era', 'no'))
+  return era_now
+end
+
+local function from_text(name, text)
+  if not text then return false end
+  local kind = string.byte(name)
+  if kind == 36 then  -- $
+    return {struct.unpack(MONEY, text)}
+  elseif name == 'g' then
+    return cmsgpack.unpack(text)
+  end
+  return tonumber(text)
+end
+
+local function to_text(name, value)
+  local kind = string.byte(name)
+  if kind == 36 then
+    return struct.pack(MONEY, value[1], value[2], value[3], value[4])
+  elseif name == 'g' then
+    return cmsgpack.pack(value)
+  end
+  return string.format('%.0f', value)
+end
+
+local accounts = {}
+
+local function account_of(id)
+  local account = accounts[id]
+  if not account then
+    account = {key = TAG .. ':a:' .. id, seen = {}, written = {}}
+    accounts[id] = account
+  end
+  return account
+end
+
+-- Read the fields that were not read before, in one command; `seen` has false for one that is not there.
+local function know(account, names)
+  local seen, missing = account.seen, {}
+  for at = 1, #names do
+    if seen[names[at]] == nil then missing[#missing + 1] = names[at] end
+  end
+  if #missing == 0 then return end
+  local values = call('HMGET', account.key, unpack(missing))
+  for at = 1, #missing do seen[missing[at]] = from_text(missing[at], values[at]) end
+end
+
+local function put(account, name, value)
+  account.seen[name], account.written[name] = value, true
+end
+
+-- A scope's {counted, entries, pending, held}, to be changed; what the ledger counted is −1 while nobody has told.
+local function money_of(account, scope)
+  local name = '$' .. scope
+  local money = account.seen[name]
+  if not money then
+    money = {-1, 0, 0, 0}
+    account.seen[name] = money
+  end
+  account.written[name] = true
+  return money
+end
+
+local function keep_account(account)
+  local fields = {}
+  for name in pairs(account.written) do
+    fields[#fields + 1] = name
+    fields[#fields + 1] = to_text(name, account.seen[name])
+    if #fields >= FIELDS_MAX then
+      call('HSET', account.key, unpack(fields))
+      fields = {}
+    end
+  end
+  if #fields > 0 then call('HSET', account.key, unpack(fields)) end
+end

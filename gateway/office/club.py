@@ -1,0 +1,72 @@
+"""What partners gave, what was made of it later, and what became of the tokens that they were granted.
+
+Errors: `NotFound`, `InvalidRequest`, `Conflict` (contribution_superseded, ledger_behind).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import get, post
+from msgspec import structs
+
+from billing.accounts import store as accounts
+from billing.club import store as club
+from billing.club.store import ContributionUndone
+from gateway.edge.desk import Desk
+from gateway.edge.operator import ACTOR
+from gateway.edge.shapes import NewContribution, to_wire_contribution, to_wire_grant
+from gateway.edge.wire import from_wire_amount, from_wire_instant
+from gateway.errors import Conflict, InvalidRequest
+
+
+@post("/accounts/{account_id:str}/contributions", tags=["operator"])
+async def contribute(account_id: str, data: NewContribution, desk: Desk) -> dict[str, Any]:
+    """Book accepted text: it sets the tier, grants free tokens, and weighs in the revenue share.
+
+    With `corrects` or `withdraws` it takes the place of an earlier one: from its own instant on in tier and share; the unspent part
+    of the earlier one's grant ends.
+    """
+    values = {
+        **structs.asdict(data),
+        "quality": None if data.quality is None else from_wire_amount(data.quality, "quality"),
+        "accepted_at": data.accepted_at and from_wire_instant(data.accepted_at, "accepted_at"),
+    }
+    if (data.corrects or data.withdraws) and not await desk.flushed():
+        raise Conflict(
+            "ledger_behind", "The ledger does not hold every settled call yet, so what is unspent is not known."
+        )
+    try:
+        async with desk.sessions.begin() as session:
+            await accounts.get(session, account_id)
+            row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())
+    except ContributionUndone as error:
+        raise Conflict("contribution_superseded", f"{error}.") from None
+    except ValueError as error:
+        raise InvalidRequest(f"{error}.", param=str(error).partition(":")[0]) from None
+    async with desk.sessions() as session:
+        epoch = (await accounts.get(session, account_id)).epoch
+    await desk.admission.outdate(account_id, epoch)
+    return to_wire_contribution(row, grant)
+
+
+@get("/accounts/{account_id:str}/contributions", tags=["operator"])
+async def contributions(account_id: str, desk: Desk) -> dict[str, Any]:
+    """All that a partner gave, with the entries that corrected or withdrew it, oldest first."""
+    async with desk.sessions() as session:
+        await accounts.get(session, account_id)
+        rows = await club.contributions_of(session, account_id)
+    return {"data": [to_wire_contribution(row) for row in rows], "next": None}
+
+
+@get("/accounts/{account_id:str}/grants", tags=["operator"])
+async def grants(account_id: str, desk: Desk) -> dict[str, Any]:
+    """Free tokens: granted, used, expired, ended with their contribution, and left, for each grant; as the ledger knows it."""
+    complete = await desk.flushed()
+    async with desk.sessions() as session:
+        await accounts.get(session, account_id)
+        books = await club.grant_book(session, account_id, desk.now())
+    return {"data": [to_wire_grant(book) for book in books], "next": None, "complete": complete}
+
+
+CLUB: list[Any] = [contribute, contributions, grants]

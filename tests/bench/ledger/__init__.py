@@ -1,0 +1,1 @@
+"""What the ledger does with millions of entries: see `__main__`."""

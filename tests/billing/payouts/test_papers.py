@@ -1,0 +1,51 @@
+"""What a share comes to in a payee's hands, by properties and against a second calculation."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from billing.payouts.papers import NoPaperRule, reckon
+
+cents = st.decimals(min_value="0.01", max_value="10000000", places=2)
+rates = st.decimals(min_value="500", max_value="3000", places=6)
+
+
+@given(cents, rates)
+def test_an_individual_in_korea_gets_the_amount_less_three_percent_and_a_tenth_of_that_each_cut_to_ten_won(
+    usd: Decimal, rate: Decimal
+) -> None:
+    paid = reckon(usd, "individual", "KR", "KRW", rate)
+    won = floor(Fraction(usd) * Fraction(rate) + Fraction(1, 2))
+    income = floor(Fraction(won) * Fraction(3, 100) / 10) * 10
+    local = floor(Fraction(income, 10) / 10) * 10
+    assert [Fraction(each) for each in (paid.amount, paid.payable, paid.vat)] == [won, won - income - local, 0]
+    assert [Fraction(each.amount) for each in paid.withheld] == [income, local]
+    assert paid.tax_paper == "withholding_receipt"
+    assert Fraction(income + local) <= Fraction(won) * Fraction("0.033")
+
+
+@given(cents, st.one_of(st.none(), rates))
+def test_a_business_in_korea_gets_vat_on_top_against_its_tax_invoice(usd: Decimal, rate: Decimal | None) -> None:
+    paid = reckon(usd, "business", "KR", "USD" if rate is None else "KRW", rate)
+    unit = Fraction(1, 100) if rate is None else Fraction(1)
+    amount = Fraction(usd) if rate is None else Fraction(floor(Fraction(usd) * Fraction(rate) + Fraction(1, 2)))
+    vat = floor(amount / 10 / unit) * unit
+    assert (Fraction(paid.amount), Fraction(paid.vat), Fraction(paid.payable)) == (amount, vat, amount + vat)
+    assert (paid.tax_paper, tuple(paid.withheld)) == ("tax_invoice", ())
+
+
+def test_an_individual_paid_in_dollars_has_taxes_cut_to_the_cent() -> None:
+    paid = reckon(Decimal("123.45"), "individual", "KR", "USD", None)
+    assert [each.amount for each in paid.withheld] == [Decimal("3.70"), Decimal("0.37")]
+    assert paid.payable == Decimal("119.38")
+
+
+def test_a_payee_for_whom_no_rule_is_known_is_not_paid_by_guess() -> None:
+    with pytest.raises(NoPaperRule, match="kind individual in DE"):
+        reckon(Decimal(1), "individual", "DE", "USD", None)
