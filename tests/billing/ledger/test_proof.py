@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -144,8 +146,8 @@ def another(value: Any) -> Any:
         return call(ACCOUNT).record.uuid
     if hasattr(value, "microsecond"):
         return value.replace(microsecond=(value.microsecond + 1) % 1_000_000)
-    if isinstance(value, str) and value.replace(".", "").isdigit():
-        return value + "1" if "." in value else value + ".1"
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(E-?[0-9]+)?", value):
+        return str(Decimal(value) + Decimal("0.5"))
     return value + "x" if isinstance(value, str) else value + 1
 
 
