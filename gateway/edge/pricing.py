@@ -141,6 +141,9 @@ async def all_usage(
     """Usage over all accounts, or of one."""
     group_by = one_of(group_by, ("day", "model", "key", "account"), "group_by")
     begins, ends = interval_of(start, to, zone, desk.now())
+    if account is not None:
+        async with desk.sessions() as session:
+            await accounts.get(session, account)
     return await usage_shape(desk, begins, ends, account, group_by, zone)
 
 

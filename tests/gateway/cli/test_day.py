@@ -122,12 +122,13 @@ def test_a_month_that_is_not_over_is_refused_in_the_gateways_words(months: tuple
     assert line.startswith("month_not_over: ")
 
 
-def test_a_format_that_the_gateway_does_not_offer_is_refused_and_writes_no_file(
+def test_a_format_that_there_is_not_is_refused_and_writes_no_file(
     months: tuple[Office, October], tmp_path: Path
 ) -> None:
     office, _ = months
     [invoice] = office.json("month", "close", "2026-10")["invoices"]
-    path = tmp_path / "invoice.pdf"
-    code, line = office.refused("invoices", "export", invoice["id"], "--format", "pdf", "--output", str(path))
-    assert (code, line.partition(": ")[0]) == (1, "not_acceptable")
+    path = tmp_path / "invoice.docx"
+    said = office.run("invoices", "export", invoice["id"], "--format", "docx", "--output", str(path))
+    assert said.code == 2
+    assert "docx" in said.stderr
     assert not path.exists()
