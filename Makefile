@@ -27,6 +27,7 @@ check: $(STAMP)                                              ## format, lint, ty
 
 bench: $(STAMP)                                              ## what one call costs here
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench.sdk
 
 chaos: $(STAMP)                                              ## kills and cuts under load, then the audit (ARGS="--seed 7 --seconds 60")
 	$(BIN)/python -m tests.chaos $(ARGS)

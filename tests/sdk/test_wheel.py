@@ -1,5 +1,6 @@
 """What users install: the wheel, built here, alone in a new environment, against the running gateway; and its types in a user's project."""
 
+import json
 import subprocess
 import sys
 import venv
@@ -120,3 +121,21 @@ def test_a_users_project_passes_strict_mypy_and_a_wrong_use_does_not(wheel: Path
     )
     assert "max_tokenz" in checked.stdout
     assert checked.stdout.count("error:") >= 2
+
+
+def test_a_users_project_passes_strict_pyright_and_a_wrong_use_does_not(wheel: Path, tmp_path: Path) -> None:
+    target = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--disable-pip-version-check", "--target"]
+    subprocess.run([*install, str(target), str(wheel)], check=True, timeout=60)
+    settings = {"typeCheckingMode": "strict", "extraPaths": [str(target)], "pythonVersion": "3.11"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    (tmp_path / "good.py").write_text(USERS_CODE)
+    (tmp_path / "bad.py").write_text('import solar_sdk\nsolar_sdk.chat("?", max_tokenz=3)\n')
+    program = [str(Path(sys.executable).parent / "basedpyright"), "--pythonpath", sys.executable]
+    good, bad = (
+        subprocess.run([*program, name], cwd=tmp_path, capture_output=True, text=True, timeout=170, check=False)
+        for name in ("good.py", "bad.py")
+    )
+    assert good.returncode == 0, good.stdout
+    assert bad.returncode == 1
+    assert "chat" in bad.stdout
