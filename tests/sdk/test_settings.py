@@ -1,6 +1,7 @@
 """Keys, addresses and the clients behind `solar_sdk.chat`: said clearly when missing, never shown, never shared wrongly."""
 
 import asyncio
+import importlib.metadata
 import logging
 import pickle
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 import solar_sdk
 from solar_sdk import AsyncSolar, Solar
+from solar_sdk.core.call import SDK_VERSION
 from solar_sdk.core.settings import ApiKey
 from solar_sdk.network.transport import environment_proxy
 
@@ -45,6 +47,10 @@ def test_the_public_names_are_exactly_these() -> None:
         "configure", "meter",
     ]  # fmt: skip
     assert all(hasattr(solar_sdk, name) for name in solar_sdk.__all__)
+
+
+def test_the_version_that_is_told_is_that_of_the_package() -> None:
+    assert importlib.metadata.version("solar-sdk") == SDK_VERSION
 
 
 def test_every_error_is_drawn_in_the_tree_and_comes_from_its_root() -> None:
