@@ -47,6 +47,9 @@ from gateway.edge.keys import AccountKeys, Keys
 from gateway.edge.operator import Accounts
 from gateway.edge.pricing import PRICING
 from gateway.errors import ServiceUnavailable
+from gateway.fleet.breaker import BreakerRules
+from gateway.fleet.fleet import Fleet
+from gateway.fleet.turns import QueueRules
 from gateway.journey import Bounds, Journey
 from gateway.keys.address import Proxies
 from gateway.keys.guesses import Guesses
@@ -63,6 +66,8 @@ from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.spool.journal import Journal
 from gateway.trip import Expected
+from gateway.upstream.line import Patience
+from gateway.upstream.retry import RetryRules
 from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
 
@@ -350,14 +355,24 @@ def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
 
 def _open_solar(settings: Settings) -> Solar:
     pooled = settings.upstream_transport == "pooled"
+    breaker = BreakerRules(
+        failures_max=settings.upstream_failures_max,
+        pause_s=settings.upstream_pause_s,
+        pause_max_s=settings.upstream_pause_max_s,
+        refused_pause_s=settings.upstream_refused_pause_s,
+        refused_pause_max_s=settings.upstream_refused_pause_max_s,
+    )
+    queue = QueueRules(
+        wait_max_s=settings.upstream_wait_s,
+        waiting_max=settings.upstream_queue_max,
+        account_max=settings.upstream_queue_account_max,
+        weights=settings.upstream_queue_weights,
+    )
     return Solar(
         _pooled_transport(settings) if pooled else _stock_transport(settings),
-        settings.upstream_url,
-        settings.upstream_key_list(),
-        connect_timeout_s=settings.connect_timeout_s,
-        first_byte_timeout_s=settings.first_byte_timeout_s,
-        idle_timeout_s=settings.idle_timeout_s,
-        connect_attempts=settings.upstream_connect_attempts,
+        Fleet(settings.upstream_roster(), breaker, queue),
+        Patience(settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s),
+        RetryRules(settings.upstream_attempts_max, settings.upstream_resend_lost),
     )
 
 
