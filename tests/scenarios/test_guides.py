@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -77,7 +78,8 @@ def test_a_month_goes_by_as_the_guides_tell_it(
         monkeypatch.setenv("SOLAR_API_KEY", partner)
         monkeypatch.setenv("SOLAR_BASE_URL", gateway.url)
         [example] = blocks(PARTNERS, "python")
-        exec(compile(example, "billing/club/README.md", "exec"), {})
+        Path("example.py").write_text(example)
+        runpy.run_path("example.py")
         assert capsys.readouterr().out.startswith("100M 0.10 150000000\n")
     with Gateway.started(tmp_path / "data", environment={"GATEWAY_SANDBOX_CLOCK": NOVEMBER}) as gateway:
         office = Office(gateway)
@@ -92,7 +94,7 @@ def test_a_month_goes_by_as_the_guides_tell_it(
         assert Path("calls.csv").read_text().count("\n") > 60
         assert "2026-000" in Path("journal.csv").read_text()
         monkeypatch.setenv("SOLAR_BASE_URL", gateway.url)
-        exec(compile(example, "billing/club/README.md", "exec"), {})
+        runpy.run_path("example.py")
         [share] = gateway.operator.get("/shares", params={"month": "2026-10"}).json()["data"]
         told = capsys.readouterr().out.splitlines()[-1].split()
         assert told == ["2026-10", share["pool"], share["weight"], share["amount"], "USD"]
