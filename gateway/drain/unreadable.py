@@ -52,16 +52,20 @@ class Aside:
 
     async def put(self, shard: int, message_id: bytes, fields: Fields, error: Exception) -> None:
         """Set one aside; it holds nothing up any more."""
+        try:
+            moved = from_wire_moved(fields)
+        except UNREADABLE:
+            moved = None
         kept = {**fields, _WHY: type(error).__name__.encode(), _AT: datetime.now(UTC).isoformat().encode()}
+        if moved is not None:
+            kept[b"n"] = b"0"  # put back on the usage stream one day, it has nothing to give back any more
         flat = [part for field in kept.items() for part in field]
         told = {name.decode("latin-1"): base64.b64encode(value).decode() for name, value in fields.items()}
         log.error(
             "unreadable_record", shard=shard, id=message_id.decode(), kind=type(error).__name__, fields_base64=told
         )
         await self._redis.eval(_KEEP, 1, unreadable_key(shard), message_id, self._kept_max, *flat)
-        try:
-            moved = from_wire_moved(fields)
-        except UNREADABLE:
+        if moved is None:
             await self._redis.xdel(stream_key(shard), message_id)
         else:
             done = (message_id.decode(), moved.account_id, moved.nano_usd, moved.scopes)
