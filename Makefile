@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 MODEL  ?= simulated
 CLIENTS := .venv-clients
 
-.PHONY: demo test check bench chaos lock model clients clean
+.PHONY: demo test check bench chaos rules lock model clients clean
 
 # ---- what a newcomer runs -------------------------------------------------------------------------------------------------
 demo: $(STAMP) $(if $(filter local,$(MODEL)),model)          ## the whole story: keys, calls, a bill, a share (MODEL=local: a real model)
@@ -31,6 +31,9 @@ bench: $(STAMP)                                              ## what one call co
 
 chaos: $(STAMP)                                              ## kills and cuts under load, then the audit (ARGS="--seed 7 --seconds 60")
 	$(BIN)/python -m tests.chaos $(ARGS)
+
+rules:                                                       ## what Prometheus itself says of our rules (needs its promtool: Debian's package prometheus)
+	promtool check config deploy/prometheus.yml
 
 lock:                                                        ## the only step that needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

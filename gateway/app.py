@@ -151,7 +151,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         prices=PriceTable(reader_of_cards(sessions)),
         solar=_open_solar(settings),
         call_log=CallLog(),
-        counts=CallCounts(),
+        counts=CallCounts(keeper.held),
         shelf=_open_shelf(settings, answers_pipe),
         refusals=Refusals(sessions, clock),
     )

@@ -99,6 +99,7 @@ class Journey:
         """Answer one call, whatever happens."""
         begun, accepted_ns = time.monotonic(), self._clock.now_ns()
         trip = Trip(door, accepted_ns)
+        self._counts.began()
         task = self._deadlines.begin()
         try:
             trip.outcome = await self._carry(trip)
@@ -118,8 +119,11 @@ class Journey:
             self._deadlines.end(task)
             if trip.kept is not None:
                 await asyncio.shield(trip.kept.close())
-            seconds = time.monotonic() - begun
-            self._counts.call(trip.outcome, seconds)
+            ended = time.monotonic()
+            seconds = ended - begun
+            self._counts.ended(trip.outcome, seconds, trip.code)
+            if trip.answered_s:
+                self._counts.served(*trip.parts_s(begun, ended))
             self._call_log.add(trip.facts(seconds))
 
     async def _tell(self, trip: Trip, error: GatewayError) -> None:
@@ -135,6 +139,7 @@ class Journey:
         if caller.endpoints is not None and door.endpoint.name not in caller.endpoints:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
         body = await door.read_body()
+        trip.read_s = time.monotonic()
         ask = read_request(door.endpoint, body, door.content_type)
         if door.idempotency_key is not None and await self._repeats.answered(trip, body):
             return "replayed"
@@ -153,6 +158,7 @@ class Journey:
 
     async def _send(self, trip: Trip, lease: Lease, ask: Ask) -> str:
         door, hold = trip.door, lease.hold
+        trip.sent_s = time.monotonic()
         try:
             answer = await self._solar.send(door.endpoint.upstream_path, ask.body, door.content_type, lease.sent)
         except BaseException:
@@ -223,6 +229,7 @@ class Journey:
             raise
         if more is not None:
             return await self._long(trip, hold, answer, body, more)
+        trip.answered_s = time.monotonic()
         outcome = outcome_of_whole(hold.call, trip.door.endpoint.wire, body, answer.attempts)
         settlement = await self._settle(trip, hold, outcome)
         if settlement.cost_is_known:
@@ -246,6 +253,7 @@ class Journey:
             tally.saw_tail(last)
             outcome = tally.outcome_of_tail(answer.attempts)
         finally:
+            trip.answered_s = time.monotonic()
             await self._settle(trip, hold, outcome or tally.outcome(_BROKE_OFF, answer.attempts))
         await trip.door.end(last)
         return "whole"
@@ -255,7 +263,7 @@ class Journey:
         hold = lease.hold
         tally = StreamTally(hold.call, trip.door.endpoint.wire, usage_wanted=ask.usage_wanted)
         splitter = EventSplitter(self._bounds.sse_event_max_bytes)
-        relay = Relay(trip.door, splitter, tally, lease)
+        relay = Relay(trip.door, splitter, tally, lease, time.monotonic)
         why = "deadline or worker stopped"
         try:
             async with trip.door.hang_up_cancels() if self._bounds.hang_up_cancels else ReadOn():
@@ -275,6 +283,7 @@ class Journey:
         except (UpstreamInterrupted, EventTooLarge):
             why = _BROKE_OFF
         finally:
+            trip.answered_s, trip.first_event_s = time.monotonic(), relay.first_event_s
             settlement = await asyncio.shield(
                 self._end_of_stream(trip, hold, tally, tally.outcome(why, answer.attempts))
             )

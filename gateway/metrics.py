@@ -1,5 +1,11 @@
 """Every series that this gateway exports, with its unit in its name. Labels are bounded and bound once, not looked up per call.
 
+Dashboards, alerts and the autoscaler of deploy/ are tested against this list. A call's seconds are told apart so:
+
+    head read ── body read ──────── request sent ─────── answer whole ── settled ── last byte left
+                 └ solar_added_seconds ┘└ solar_upstream_seconds ┘└ solar_added_seconds ┘
+    └────────────────────────────────── solar_call_seconds ─────────────────────────────────┘
+
 With several processes the values lie in files under `PROMETHEUS_MULTIPROC_DIR` (set by the supervisor before this module is read)
 and are added up where they are exported.
 """
@@ -8,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import bisect
+from collections.abc import Callable, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
@@ -28,6 +35,27 @@ _BOUNDS = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0)
 CALL_SECONDS = Histogram(
     "solar_call_seconds", "From the first byte of the request to the last of the answer", buckets=_BOUNDS
 )
+FIRST_EVENT_SECONDS = Histogram(
+    "solar_first_event_seconds", "Streams: from the head of the request to the first event", buckets=_BOUNDS
+)
+UPSTREAM_SECONDS = Histogram(
+    "solar_upstream_seconds", "From handing a request to upstream to the end of its answer", buckets=_BOUNDS
+)
+_ADDED_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0)
+ADDED_SECONDS = Histogram(
+    "solar_added_seconds",
+    "What we add: from a read request to upstream, and from its end to ours",
+    buckets=_ADDED_BOUNDS,
+)
+CALLS_IN_FLIGHT = Gauge("solar_calls_in_flight", "Calls under way now", multiprocess_mode="livesum")
+OPEN_HOLDS = Gauge("solar_open_holds", "Holds of calls under way now", multiprocess_mode="livesum")
+HELD_NANO_USD = Gauge(
+    "solar_held_nano_usd",
+    "Money that admission set aside for calls under way, in nano-USD",
+    multiprocess_mode="livesum",
+)
+REFUSALS = Counter("solar_refusals_total", "Calls refused or broken off, by the code that the caller saw", ["code"])
+_CODES_MAX = 64
 IDEMPOTENT_CALLS = Counter(
     "solar_idempotent_calls_total", "Calls with an Idempotency-Key, by what was found under it", ["found"]
 )
@@ -68,32 +96,85 @@ def count_absorbed(nano_usd: int) -> None:
     ABSORBED_NANO_USD.inc(nano_usd)
 
 
+class _Spread:
+    """A histogram's observations, kept as plain numbers."""
+
+    __slots__ = ("_bounds", "_buckets", "_series", "_sum")
+
+    def __init__(self, series: Histogram, bounds: Sequence[float]) -> None:
+        self._series = series
+        self._bounds = bounds
+        self._clear()
+
+    def _clear(self) -> None:
+        self._buckets = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    def saw(self, seconds: float) -> None:
+        self._buckets[bisect.bisect_left(self._bounds, seconds)] += 1
+        self._sum += seconds
+
+    def flush(self) -> None:
+        # A histogram takes one observation at a time; its own counters take many (prometheus-client 0.26).
+        for bucket, count in zip(self._series._buckets, self._buckets, strict=True):
+            if count:
+                bucket.inc(count)
+        self._series._sum.inc(self._sum)
+        self._clear()
+
+
+def _no_holds() -> tuple[int, int]:
+    return 0, 0
+
+
 class CallCounts:
     """What the calls of this process add up to, kept as plain numbers and written out a few times a second.
 
     A series in a file costs one to two microseconds a touch, and a call touches a dozen; a plain number costs nanoseconds.
+    `holds` says (how many are open now, their nano-USD).
     """
 
-    def __init__(self, *, flush_s: float = 0.25) -> None:
+    def __init__(self, holds: Callable[[], tuple[int, int]] = _no_holds, *, flush_s: float = 0.25) -> None:
+        self._holds = holds
         self._flush_s = flush_s
         self._timer: asyncio.TimerHandle | None = None
+        self._in_flight = 0
+        self._codes: set[str] = set()
+        self._whole = _Spread(CALL_SECONDS, _BOUNDS)
+        self._first = _Spread(FIRST_EVENT_SECONDS, _BOUNDS)
+        self._upstream = _Spread(UPSTREAM_SECONDS, _BOUNDS)
+        self._added = _Spread(ADDED_SECONDS, _ADDED_BOUNDS)
         self._clear()
 
     def _clear(self) -> None:
         self._calls = dict.fromkeys(OUTCOMES, 0)
-        self._buckets = [0] * (len(_BOUNDS) + 1)
-        self._seconds = 0.0
+        self._refused: dict[str, int] = {}
         self._tokens = [0, 0, 0]
         self._cost_nano_usd = 0
         self._estimated: dict[str, int] = {}
 
-    def call(self, outcome: str, seconds: float) -> None:
-        """One call ended."""
-        self._calls[outcome] += 1
-        self._buckets[bisect.bisect_left(_BOUNDS, seconds)] += 1
-        self._seconds += seconds
+    def began(self) -> None:
+        """One call is under way."""
+        self._in_flight += 1
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._flush_s, self.flush)
+
+    def ended(self, outcome: str, seconds: float, code: str | None = None) -> None:
+        """A call that began has ended; `code` says why, where it was refused or broke off."""
+        self._in_flight -= 1
+        self._calls[outcome] += 1
+        self._whole.saw(seconds)
+        if code is not None:
+            self._refused[code] = self._refused.get(code, 0) + 1
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._flush_s, self.flush)
+
+    def served(self, upstream_s: float, added_s: float, first_event_s: float | None) -> None:
+        """Upstream answered a call, in so many seconds; so many more were ours."""
+        self._upstream.saw(upstream_s)
+        self._added.saw(added_s)
+        if first_event_s is not None:
+            self._first.saw(first_event_s)
 
     def settled(
         self,
@@ -119,17 +200,28 @@ class CallCounts:
         for outcome, count in self._calls.items():
             if count:
                 CALLS.labels(outcome).inc(count)
-        # A histogram takes one observation at a time; its own counters take many (prometheus-client 0.26).
-        for bucket, count in zip(CALL_SECONDS._buckets, self._buckets, strict=True):
-            if count:
-                bucket.inc(count)
-        CALL_SECONDS._sum.inc(self._seconds)
+        for code, count in self._refused.items():
+            REFUSALS.labels(self._bounded(code)).inc(count)
+        for spread in (self._whole, self._first, self._upstream, self._added):
+            spread.flush()
         for kind, count in zip(("input", "cached_input", "output"), self._tokens, strict=True):
             TOKENS.labels(kind).inc(count)
         COST_NANO_USD.inc(self._cost_nano_usd)
         for reason, count in self._estimated.items():
             ESTIMATED_CALLS.labels(reason).inc(count)
+        CALLS_IN_FLIGHT.set(self._in_flight)
+        open_holds, held_nano_usd = self._holds()
+        OPEN_HOLDS.set(open_holds)
+        HELD_NANO_USD.set(held_nano_usd)
         self._clear()
+
+    def _bounded(self, code: str) -> str:
+        """The code as a label; beyond a bound all others are one, whatever upstream may think of."""
+        if code not in self._codes:
+            if len(self._codes) >= _CODES_MAX:
+                return "other"
+            self._codes.add(code)
+        return code
 
 
 def exposition(multiprocess_dir: str) -> bytes:

@@ -81,13 +81,17 @@ class Trip:
     __slots__ = (
         "accepted_at",
         "accepted_ns",
+        "answered_s",
         "call",
         "caller",
         "code",
         "door",
+        "first_event_s",
         "headers",
         "kept",
         "outcome",
+        "read_s",
+        "sent_s",
         "settled",
         "uuid",
     )
@@ -104,6 +108,9 @@ class Trip:
         self.settled: Outcome | None = None
         self.outcome = "failed"
         self.code: str | None = None
+        # When its request was read whole, handed to upstream, and answered to the end: on the monotonic clock, 0 = not yet.
+        self.read_s = self.sent_s = self.answered_s = 0.0
+        self.first_event_s: float | None = None
 
     @property
     def call_id(self) -> str:
@@ -114,6 +121,12 @@ class Trip:
         if self.caller is None:
             raise RuntimeError("a call is admitted only after its caller is known")
         return self.caller
+
+    def parts_s(self, begun_s: float, ended_s: float) -> tuple[float, float, float | None]:
+        """Of a call that upstream answered: (upstream's seconds, ours, those to a stream's first event)."""
+        added_s = self.sent_s - self.read_s + ended_s - self.answered_s
+        first_s = None if self.first_event_s is None else self.first_event_s - begun_s
+        return self.answered_s - self.sent_s, added_s, first_s
 
     def new_call(self, caller: Caller, ask: Ask, price: Price, body_bytes: int, expected: Expected) -> Call:
         """The call as admission and the ledger know it."""

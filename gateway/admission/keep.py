@@ -75,6 +75,10 @@ class Keeper:
     def __len__(self) -> int:
         return len(self._leases)
 
+    def held(self) -> tuple[int, int]:
+        """(how many holds are open, what admission set aside for them in nano-USD)."""
+        return len(self._leases), sum(lease.hold.amount_nano_usd for lease in self._leases.values())
+
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now_s = loop.time()
         for lease in tuple(self._leases.values()):

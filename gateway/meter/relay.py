@@ -8,6 +8,7 @@ Units: tokens, bytes. Errors: what `cover` raises where the budget ends; the eve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from gateway.meter.tally import StreamTally
@@ -52,7 +53,12 @@ class Outlet(Protocol):
 class Relay:
     """One stream on its way to the client."""
 
-    def __init__(self, door: Outlet, splitter: Splitter, tally: StreamTally, held: Cover) -> None:
+    def __init__(
+        self, door: Outlet, splitter: Splitter, tally: StreamTally, held: Cover, now_s: Callable[[], float]
+    ) -> None:
+        self.first_event_s: float | None = None
+        """When the first event left, on the clock given."""
+        self._now_s = now_s
         self._door = door
         self._splitter = splitter
         self._tally = tally
@@ -68,6 +74,8 @@ class Relay:
             return False
         self._unsaid += 1
         if self._unsaid == 1:
+            if self.first_event_s is None:
+                self.first_event_s = self._now_s()
             self._held.has_news()
         elif self._unsaid >= _UNSAID_EVENTS_MAX:
             self._held.saw(*self.seen())
@@ -97,6 +105,8 @@ class Relay:
         """Count the next events and hand them to the client."""
         passed = self._tally.pass_on(events) if self._covers(sum(map(len, events))) else await self._one_by_one(events)
         if passed:
+            if self.first_event_s is None:
+                self.first_event_s = self._now_s()
             await self._door.write(passed)
         self._held.saw(*self.seen())
 

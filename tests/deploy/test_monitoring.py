@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import REGISTRY
 
 from gateway import metrics
-from tests.deploy.files import DEPLOY, yaml_documents
+from tests.deploy.files import DEPLOY, kubernetes_documents, yaml_documents
 
 _SERIES = re.compile(r"\b(?:solar|gateway)_[a-z_]+\b")
 _FAMILY = ("_bucket", "_sum", "_count")
@@ -44,6 +44,13 @@ def test_every_series_that_is_asked_for_is_exported() -> None:
 def test_a_series_that_does_not_exist_would_be_found() -> None:
     assert "solar_calls_renamed_total" not in exported()
     assert {"solar_calls_total", "solar_call_seconds_bucket", "gateway_money_at_risk_usd"} <= exported()
+
+
+def test_the_autoscaler_asks_for_a_series_that_exists() -> None:
+    [scaler] = [document for _, document in kubernetes_documents() if document["kind"] == "HorizontalPodAutoscaler"]
+    asked = {metric["pods"]["metric"]["name"] for metric in scaler["spec"]["metrics"]}
+    assert asked == {"solar_calls_in_flight"}
+    assert asked <= exported()
 
 
 def test_each_alert_has_its_page_in_the_runbook_and_no_page_is_without_alert() -> None:

@@ -143,6 +143,43 @@ async def test_a_killed_service_is_right_again_when_it_is_back(
     assert load.outcomes["good"] > 0
 
 
+def told(stack: Stack, name: str, **labels: str) -> float:
+    """The sum of a series over both gateways."""
+    wanted = {f'{label}="{value}"' for label, value in labels.items()}
+    lines = [line for gateway in stack.gateways for line in gateway.metrics().splitlines() if line.startswith(name)]
+    found = [line for line in lines if line[len(name)] in " {" and all(label in line for label in wanted)]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
+async def test_a_call_under_way_is_told_with_its_hold_and_once_over_with_its_seconds(
+    world: World, stack: Stack, client: httpx.AsyncClient
+) -> None:
+    headers = await new_key(client, world)
+    streams = told(stack, "solar_first_event_seconds_count")
+    refused = told(stack, "solar_refusals_total", code="model_not_found")
+    text = "[[sim: tokens=40 pace_ms=60]]"
+    body = _body(stream=True, messages=[{"role": "user", "content": text}], max_tokens=1000)
+    call = asyncio.ensure_future(client.post("/v1/chat/completions", json=body, headers=headers))
+
+    def under_way() -> bool:
+        series = ("solar_calls_in_flight", "solar_open_holds", "solar_held_nano_usd")
+        return all(told(stack, name) > 0 for name in series)
+
+    await asyncio.to_thread(wait_until, under_way, 20, "the call and its hold are told")
+    assert (await call).is_success
+    nobody = await client.post("/v1/chat/completions", json=_body(model="no-such"), headers=headers)
+    assert nobody.status_code == 404
+
+    def over() -> bool:
+        return told(stack, "solar_calls_in_flight") == told(stack, "solar_open_holds") == 0 and (
+            told(stack, "solar_first_event_seconds_count") == streams + 1
+            and told(stack, "solar_refusals_total", code="model_not_found") == refused + 1
+        )
+
+    await asyncio.to_thread(wait_until, over, 20, "nothing is under way any more")
+    assert told(stack, "solar_upstream_seconds_count") == told(stack, "solar_added_seconds_count") > 0
+
+
 async def test_each_service_tells_its_metrics_and_the_jobs_have_no_public_port(stack: Stack) -> None:
     for service in stack.services:
         assert "solar_" in service.metrics()

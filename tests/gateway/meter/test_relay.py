@@ -71,7 +71,7 @@ class Held:
 
 def a_relay(client: Client, held: Held) -> tuple[Relay, StreamTally]:
     tally = StreamTally(CALL, CHAT_WIRE, usage_wanted=False)
-    return Relay(client, EventSplitter(1 << 20), tally, held), tally
+    return Relay(client, EventSplitter(1 << 20), tally, held, lambda: 1.0), tally
 
 
 async def relayed(stream: bytes, cuts: list[int], client: Client, held: Held) -> StreamTally:
