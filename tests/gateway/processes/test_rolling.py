@@ -111,7 +111,11 @@ def says_close_while_it_still_serves(gateway: Gateway, secret: str) -> None:
         def post(**more: Any) -> httpx.Response:
             return caller.post("/chat/completions", json={**ask, **more})
 
-        doors = {"whole": post, "streamed": lambda: post(stream=True), "through ASGI": lambda: caller.get("/models")}
+        doors: dict[str, Callable[[], httpx.Response]] = {
+            "whole": post,
+            "streamed": lambda: post(stream=True),
+            "through ASGI": lambda: caller.get("/models"),
+        }
         assert [door().headers.get("connection") for door in doors.values()] == [None] * 3
         gateway.process.send_signal(signal.SIGTERM)
         for name, door in doors.items():
