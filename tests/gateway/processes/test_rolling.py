@@ -123,6 +123,6 @@ def says_close_while_it_still_serves(gateway: Gateway, secret: str) -> None:
             def says_close(door: Callable[[], httpx.Response] = door) -> bool:
                 answer = door()
                 assert answer.status_code == 200
-                return answer.headers.get("connection") == "close"
+                return bool(answer.headers.get("connection") == "close")
 
             wait_until(says_close, 10, f"{name}: connection: close")
