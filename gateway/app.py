@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import httpx
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -47,9 +46,7 @@ from gateway.edge.keys import AccountKeys, Keys
 from gateway.edge.operator import Accounts
 from gateway.edge.pricing import PRICING
 from gateway.errors import ServiceUnavailable
-from gateway.fleet.breaker import BreakerRules
-from gateway.fleet.fleet import Fleet
-from gateway.fleet.turns import QueueRules
+from gateway.fleet.series import FleetSeries
 from gateway.journey import Bounds, Journey
 from gateway.keys.address import Proxies
 from gateway.keys.guesses import Guesses
@@ -62,15 +59,13 @@ from gateway.office.club import CLUB
 from gateway.office.invoices import INVOICES
 from gateway.office.months import MONTHS
 from gateway.office.shares import OWN_SHARES, SHARES
+from gateway.outlet import open_solar
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.spool.journal import Journal
 from gateway.trip import Expected
-from gateway.upstream.line import Patience
-from gateway.upstream.retry import RetryRules
 from gateway.upstream.solar import Solar
-from gateway.upstream.transport import PooledTransport
 
 _PROBE_S = 1.0
 
@@ -157,12 +152,13 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             ),
         ),
         prices=PriceTable(reader_of_cards(sessions)),
-        solar=_open_solar(settings),
+        solar=open_solar(settings),
         call_log=CallLog(),
         counts=CallCounts(keeper.held),
         shelf=_open_shelf(settings, answers_pipe),
         refusals=Refusals(sessions, clock),
     )
+    house.counts.also.append(FleetSeries(house.solar.fleet).flush)
     try:
         yield house
     finally:
@@ -354,44 +350,3 @@ def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
         claims_max=settings.idempotency_claims_max,
     )
     return Shelf(ask, bounds)
-
-
-def _open_solar(settings: Settings) -> Solar:
-    pooled = settings.upstream_transport == "pooled"
-    breaker = BreakerRules(
-        failures_max=settings.upstream_failures_max,
-        pause_s=settings.upstream_pause_s,
-        pause_max_s=settings.upstream_pause_max_s,
-        refused_pause_s=settings.upstream_refused_pause_s,
-        refused_pause_max_s=settings.upstream_refused_pause_max_s,
-    )
-    queue = QueueRules(
-        wait_max_s=settings.upstream_wait_s,
-        waiting_max=settings.upstream_queue_max,
-        account_max=settings.upstream_queue_account_max,
-        weights=settings.upstream_queue_weights,
-    )
-    return Solar(
-        _pooled_transport(settings) if pooled else _stock_transport(settings),
-        Fleet(settings.upstream_roster(), breaker, queue),
-        Patience(settings.connect_timeout_s, settings.first_byte_timeout_s, settings.idle_timeout_s),
-        RetryRules(settings.upstream_attempts_max, settings.upstream_resend_lost),
-    )
-
-
-def _pooled_transport(settings: Settings) -> httpx.AsyncBaseTransport:
-    return PooledTransport(
-        connections_max=settings.upstream_connections_max,
-        waiting_max=settings.upstream_waiting_max,
-        idle_expiry_s=settings.upstream_idle_expiry_s,
-    )
-
-
-def _stock_transport(settings: Settings) -> httpx.AsyncBaseTransport:
-    """httpx's own: slower, and a second opinion."""
-    limits = httpx.Limits(
-        max_connections=settings.upstream_connections_max,
-        max_keepalive_connections=settings.upstream_connections_max,
-        keepalive_expiry=settings.upstream_idle_expiry_s,
-    )
-    return httpx.AsyncHTTPTransport(limits=limits, retries=0, trust_env=False)

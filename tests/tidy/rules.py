@@ -60,7 +60,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
         "gateway/sandbox/*",
         "gateway/demo/*",
         "gateway/cli*",
-        "gateway/app.py",
+        "gateway/outlet.py",
         "sdk/*",
         "billing/stripe_client.py",
     ),
