@@ -59,7 +59,7 @@ from gateway.office.club import CLUB
 from gateway.office.invoices import INVOICES
 from gateway.office.months import MONTHS
 from gateway.office.shares import OWN_SHARES, SHARES
-from gateway.outlet import open_solar
+from gateway.outlet.opening import open_solar
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError

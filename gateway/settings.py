@@ -25,7 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from gateway.roster import WEIGHT_MAX, UpstreamKey, read_roster
+from gateway.roster.keys import WEIGHT_MAX, UpstreamKey, read_roster
 
 MIB = 1024 * 1024
 _CLUSTER_SHARDS = 64
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     upstream_url: str = "https://api.upstage.ai/v1"
     upstream_keys: Annotated[SecretStr, NoDecode] = Field(
         default=SecretStr(""),
-        description="[NAME[*WEIGHT]=]SECRET[@BASE_ADDRESS], comma separated (roster.py); without any, UPSTAGE_API_KEY",
+        description="[NAME[*WEIGHT]=]SECRET[@BASE_ADDRESS], comma separated (roster/keys.py); without any, UPSTAGE_API_KEY",
     )
     upstage_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="UPSTAGE_API_KEY")
     operator_token: SecretStr | None = None

@@ -18,7 +18,7 @@ from gateway.fleet.breaker import BreakerRules, Health
 from gateway.fleet.errand import Errand
 from gateway.fleet.member import Member, Seat
 from gateway.fleet.turns import QueueRules, Turns
-from gateway.roster import UpstreamKey
+from gateway.roster.keys import UpstreamKey
 
 log = structlog.get_logger("upstream")
 NEVER_S = float("inf")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from gateway.fleet.breaker import Breaker, BreakerRules
 from gateway.fleet.quota import Quota, from_wire_limits
-from gateway.roster import UpstreamKey
+from gateway.roster.keys import UpstreamKey
 
 RESULTS = ("served", "quota", "refused", "broken", "unreachable", "lost")
 """What becomes of an attempt: an answer (a refusal that is the caller's own is one), 429, our key refused, 5xx, never sent, no answer."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import httpx
 
-from gateway.roster import UpstreamKey
+from gateway.roster.keys import UpstreamKey
 from gateway.upstream.answer import Headers
 from gateway.upstream.outgoing import Outgoing, to_wire_request
 from gateway.upstream.transport import PooledTransport

@@ -60,7 +60,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
         "gateway/sandbox/*",
         "gateway/demo/*",
         "gateway/cli*",
-        "gateway/outlet.py",
+        "gateway/outlet/*",
         "sdk/*",
         "billing/stripe_client.py",
     ),

@@ -14,7 +14,7 @@ from gateway.fleet.errand import Errand
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.member import Seat
 from gateway.fleet.turns import QueueRules
-from gateway.roster import read_roster
+from gateway.roster.keys import read_roster
 
 RULES = BreakerRules(failures_max=3, pause_s=1.0, pause_max_s=8.0, refused_pause_s=30.0, refused_pause_max_s=60.0)
 LIMITS = {"x-upstage-ratelimit-limit-requests": "10", "x-upstage-ratelimit-interval-requests": "10"}

@@ -12,7 +12,7 @@ import httpx
 from gateway.fleet.breaker import BreakerRules
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.turns import QueueRules
-from gateway.roster import read_roster
+from gateway.roster.keys import read_roster
 from gateway.upstream.line import Patience
 from gateway.upstream.retry import RetryRules
 from gateway.upstream.solar import Solar

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.roster import read_roster
+from gateway.roster.keys import read_roster
 from gateway.settings import SettingsError, read_settings
 
 BASE = "https://api.upstage.ai/v1/"
