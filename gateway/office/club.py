@@ -14,7 +14,6 @@ from billing.accounts import store as accounts
 from billing.club import store as club
 from billing.club.store import ContributionUndone
 from gateway.edge.desk import Desk
-from gateway.edge.operator import ACTOR
 from gateway.edge.shapes import NewContribution, to_wire_contribution, to_wire_grant
 from gateway.edge.wire import from_wire_amount, from_wire_instant
 from gateway.errors import Conflict, InvalidRequest
@@ -39,7 +38,7 @@ async def contribute(account_id: str, data: NewContribution, desk: Desk) -> dict
     try:
         async with desk.sessions.begin() as session:
             await accounts.get(session, account_id)
-            row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())
+            row, grant = await club.accept(session, account_id, values, desk.grant_months, desk.actor, desk.now())
     except ContributionUndone as error:
         raise Conflict("contribution_superseded", f"{error}.") from None
     except ValueError as error:
