@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from sqlalchemy import JSON, DateTime, Numeric, text
+from sqlalchemy import ARRAY, JSON, DateTime, Numeric, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -19,6 +19,7 @@ StorageError = SQLAlchemyError
 
 INSTANT = DateTime(timezone=True)
 MONEY = Numeric(asdecimal=True)
+MONEYS = ARRAY(MONEY)
 DOCUMENT = JSON().with_variant(JSONB(), "postgresql")
 
 Session: TypeAlias = AsyncSession

@@ -51,6 +51,8 @@ class RateCard:
     aliases: Mapping[str, str] = field(default_factory=dict)
     account_id: str | None = None
     club_discount: bool = True
+    buys: Mapping[str, ModelPrice] = field(default_factory=dict)
+    """What upstream takes, by model, where the card says it."""
 
     def find(self, asked: str) -> str | None:
         """The model that a name or a snapshot stands for on this card."""
@@ -66,8 +68,11 @@ class Price:
     prices: ModelPrice
     discount: Decimal
     discount_reason: str
+    buy: ModelPrice | None = None
+    """What upstream takes for it; None where no card says."""
     texts: tuple[str, str, str, str, str] = field(init=False, repr=False, compare=False)
     """The prices as a usage record carries them, written once and not once a call."""
+    buy_texts: tuple[str, str, str, str, str] | None = field(init=False, repr=False, compare=False)
     pico: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """`pico_usd` of the kinds in the order in which grants pay, then of the pages."""
     _pico: Mapping[str, int] = field(init=False, repr=False, compare=False)
@@ -75,6 +80,8 @@ class Price:
     def __post_init__(self) -> None:
         kinds = (*TOKEN_KINDS, *PAGE_KINDS)
         object.__setattr__(self, "texts", tuple(str(self.prices.of(kind)) for kind in kinds))
+        buy = self.buy and tuple(str(self.buy.of(kind)) for kind in kinds)
+        object.__setattr__(self, "buy_texts", buy)
         object.__setattr__(self, "_pico", {kind: self._pico_of(kind) for kind in kinds})
         object.__setattr__(self, "pico", tuple(self._pico[kind] for kind in (*GRANT_ORDER, *PAGE_KINDS)))
 
@@ -106,11 +113,30 @@ def find_card(cards: Iterable[RateCard], asked: str, account_id: str, at: dateti
     return None
 
 
-def price_on(card: RateCard, model: str, discount: Decimal, discount_reason: str) -> Price:
-    """The price of a model on a card, for a caller whose club tier gives `discount`."""
+def find_buy(cards: Iterable[RateCard], card: RateCard, model: str, at: datetime) -> tuple[str, ModelPrice] | None:
+    """What upstream takes for a model of a card at an instant, and the id of the card that says so; None where none does.
+
+    A card that is silent about it (a negotiated one, say) leaves it as the newest standard card in force stated it: upstream's
+    price does not depend on who asks. `cards` in the order of `newest_first`.
+    """
+    own = card.buys.get(model)
+    if own is not None:
+        return card.id, own
+    for each in cards:
+        if each.buys and each.account_id is None and each.effective_at <= at:
+            stated = each.buys.get(each.find(model) or "")
+            if stated is not None:
+                return each.id, stated
+    return None
+
+
+def price_on(
+    card: RateCard, model: str, discount: Decimal, discount_reason: str, buy: ModelPrice | None = None
+) -> Price:
+    """The price of a model on a card, for a caller whose club tier gives `discount`; `buy` as `find_buy` found it."""
     if not card.club_discount:
         discount, discount_reason = ZERO, "negotiated price"
-    return Price(model, card.id, card.models[model], discount, discount_reason)
+    return Price(model, card.id, card.models[model], discount, discount_reason, buy)
 
 
 def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:

@@ -51,6 +51,7 @@ async def add_card(
 ) -> RateCardRow:
     """Post a card: `{"effective_at", "account_id"?, "club_discount"?, "models": {…}}`."""
     from_wire_models(values["models"])
+    from_wire_buys(values["models"])
     effective_at, account_id = values["effective_at"], values.get("account_id")
     if effective_at < now and await calls_since(session, _names(values["models"]), effective_at, account_id):
         raise RateCardInUse(effective_at)
@@ -84,7 +85,8 @@ async def page(session: AsyncSession, after: str | None, count_max: int) -> Sequ
 
 def from_row_card(row: RateCardRow) -> RateCard:
     models, aliases = from_wire_models(row.models)
-    return RateCard(row.id, row.effective_at, models, aliases, row.account_id, row.club_discount)
+    buys = from_wire_buys(row.models)
+    return RateCard(row.id, row.effective_at, models, aliases, row.account_id, row.club_discount, buys)
 
 
 def from_wire_models(wire: Mapping[str, Any]) -> tuple[dict[str, ModelPrice], dict[str, str]]:
@@ -96,19 +98,42 @@ def from_wire_models(wire: Mapping[str, Any]) -> tuple[dict[str, ModelPrice], di
     for model, entry in wire.items():
         if not isinstance(entry, Mapping):
             raise ValueError(f"models.{model}: must be an object")
-        page = entry.get("page", {})
-        unknown = set(entry) - {"aliases", "page", *_TOKEN_PRICES} | set(page) - set(_PAGE_PRICES)
-        if unknown:
-            raise ValueError(f"models.{model}: unknown field {sorted(unknown)[0]!r}")
-        tokens = {kind: _price(model, kind, entry[kind]) for kind in _TOKEN_PRICES if kind in entry}
-        if "input" in tokens:
-            tokens.setdefault("cached_input", tokens["input"])
-        pages = {kind: _price(model, f"page.{kind}", page[kind]) for kind in _PAGE_PRICES if kind in page}
-        if not tokens and not pages:
-            raise ValueError(f"models.{model}: needs a price, such as input and output, or page")
-        models[model] = ModelPrice(**tokens, **pages)
+        models[model] = ModelPrice(**_prices(model, entry, ("aliases", "buy")))
         aliases.update(dict.fromkeys(entry.get("aliases", ()), model))
     return models, aliases
+
+
+def from_wire_buys(wire: Mapping[str, Any]) -> dict[str, ModelPrice]:
+    """What upstream takes, by model: the `buy` of a contract's `models` object, where it has one. Raises ValueError.
+
+    It has a price for each kind that the model is sold by, so that no cost is left out unseen.
+    """
+    buys: dict[str, ModelPrice] = {}
+    for model, entry in wire.items():
+        if "buy" not in entry:
+            continue
+        if not isinstance(entry["buy"], Mapping):
+            raise ValueError(f"models.{model}.buy: must be an object")
+        buy = _prices(f"{model}.buy", entry["buy"])
+        missing = sorted(set(_prices(model, entry, ("aliases", "buy"))) - set(buy))
+        if missing:
+            raise ValueError(f"models.{model}.buy: has no price for {missing[0]}, by which the model is sold")
+        buys[model] = ModelPrice(**buy)
+    return buys
+
+
+def _prices(where: str, entry: Mapping[str, Any], besides: Sequence[str] = ()) -> dict[str, Decimal]:
+    page = entry.get("page", {})
+    unknown = set(entry) - {*besides, "page", *_TOKEN_PRICES} | set(page) - set(_PAGE_PRICES)
+    if unknown:
+        raise ValueError(f"models.{where}: unknown field {sorted(unknown)[0]!r}")
+    tokens = {kind: _price(where, kind, entry[kind]) for kind in _TOKEN_PRICES if kind in entry}
+    if "input" in tokens:
+        tokens.setdefault("cached_input", tokens["input"])
+    pages = {kind: _price(where, f"page.{kind}", page[kind]) for kind in _PAGE_PRICES if kind in page}
+    if not tokens and not pages:
+        raise ValueError(f"models.{where}: needs a price, such as input and output, or page")
+    return {**tokens, **pages}
 
 
 def _names(wire: Mapping[str, Any]) -> list[str]:

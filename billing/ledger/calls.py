@@ -7,14 +7,17 @@ Errors: `ValueError` for a cursor that is none of ours.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from billing.database import Sessions
+from billing.ledger.entry import PRICES
 from billing.ledger.proof import FIELDS, plain, to_wire_entry
 from billing.ledger.tables import LedgerEntry, LedgerProof
+from billing.money import ZERO, subtract
 
 _HOUSE = (
     "absorbed_input_tokens",
@@ -26,8 +29,9 @@ _HOUSE = (
 )
 """What of an entry is the house's own, beside upstream's price."""
 
+_BUY_PRICES = tuple(f"buy_{name}" for name in PRICES)
 OWN_COLUMNS = ("place", *FIELDS)
-HOUSE_COLUMNS = (*OWN_COLUMNS, *_HOUSE, "buy_cost", "absorbed_buy_cost")
+HOUSE_COLUMNS = (*OWN_COLUMNS, *_HOUSE, *_BUY_PRICES, "buy_cost", "absorbed_buy_cost", "margin")
 """The names of what a row holds, for callers and for the house."""
 
 
@@ -92,6 +96,14 @@ def _to_wire_row(row: LedgerEntry, *, house: bool) -> dict[str, Any]:
     shape = to_wire_entry(values)
     if house:
         shape |= {name: values[name] for name in _HOUSE}
-        costs = {name: values[name] for name in ("buy_cost", "absorbed_buy_cost")}
-        shape |= {name: None if cost is None else plain(cost) for name, cost in costs.items()}
+        amounts = dict(zip(_BUY_PRICES, row.buy_prices or (None,) * len(_BUY_PRICES), strict=True))
+        amounts |= {"buy_cost": row.buy_cost, "absorbed_buy_cost": row.absorbed_buy_cost, "margin": _margin(row)}
+        shape |= {name: None if amount is None else plain(amount) for name, amount in amounts.items()}
     return shape
+
+
+def _margin(row: LedgerEntry) -> Decimal | None:
+    """What is left of an entry's cost when upstream has been paid; None where no card said what it takes."""
+    if row.buy_cost is None:
+        return None
+    return subtract(subtract(row.cost, row.buy_cost), row.absorbed_buy_cost or ZERO)

@@ -9,7 +9,7 @@ Errors: what reading a malformed record raises (`ValueError`, `decimal.InvalidOp
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -101,6 +101,7 @@ def to_row_entry(item: Settled, open_from: str, now: datetime) -> dict[str, Any]
         "cost": str(before_discount if plain else cost(usage, granted, prices, discount)),
         **dict(zip(_ABSORBED, record.absorbed, strict=True)),
         "absorbed_reason": record.absorbed_reason,
+        "buy_prices": record.buy_prices and _array(record.buy_prices),
         "buy_cost": None if buy is None else str(list_cost(usage, buy)),
         "absorbed_buy_cost": None if buy is None else str(list_cost(_absorbed(record), buy)),
         "estimated_reason": record.estimated_reason,
@@ -108,6 +109,11 @@ def to_row_entry(item: Settled, open_from: str, now: datetime) -> dict[str, Any]
         "attempts": record.attempts,
         "recorded_at": now,
     }
+
+
+def _array(prices: Iterable[Decimal | str]) -> str:
+    """Numbers as Postgres writes an array of them."""
+    return f"{{{','.join(map(str, prices))}}}"
 
 
 def _absorbed(record: UsageRecord) -> Usage:
@@ -121,6 +127,7 @@ def to_row_reversal(entry: Mapping[str, Any], open_from: str, now: datetime) -> 
     return {
         **row,
         **{name: None if row[name] is None else str(row[name]) for name in (*PRICES, "discount", *COSTS)},
+        "buy_prices": row["buy_prices"] and _array(row["buy_prices"]),
         "entry_id": reversal_id(entry["call_id"]),
         "kind": "reversal",
         "reverses": entry["entry_id"],

@@ -45,6 +45,7 @@ ENTRY_TYPES = {
     "cost": "numeric",
     **{f"absorbed_{name}": "integer" for name in _TOKENS},
     "absorbed_reason": "text",
+    "buy_prices": "numeric[]",
     "buy_cost": "numeric",
     "absorbed_buy_cost": "numeric",
     "estimated_reason": "text",
@@ -106,13 +107,15 @@ _TOTAL_MEASURES = {"entries": "count(*)", "cost": "sum(cost)"}
 
 def stage() -> str:
     """Makes the table of this connection into which a batch is copied; it is empty again after each transaction."""
-    columns = ", ".join(f"{name} {'text' if kind == 'numeric' else kind}" for name, kind in ENTRY_TYPES.items())
+    columns = ", ".join(
+        f"{name} {'text' if kind.startswith('numeric') else kind}" for name, kind in ENTRY_TYPES.items()
+    )
     return f"CREATE TEMPORARY TABLE IF NOT EXISTS {STAGING} ({columns}) ON COMMIT DELETE ROWS"
 
 
 def insert_staged() -> str:
     """Moves what was copied into the ledger, with its rollups; takes the chains that it lengthens, an array a column."""
-    values = ", ".join(f"{name}::numeric" if kind == "numeric" else name for name, kind in ENTRY_TYPES.items())
+    values = ", ".join(f"{name}::{kind}" if kind.startswith("numeric") else name for name, kind in ENTRY_TYPES.items())
     columns = ", ".join(ENTRY_TYPES)
     return f"""
 WITH fresh AS (

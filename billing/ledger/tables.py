@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel
 
-from billing.database import INSTANT, MONEY
+from billing.database import INSTANT, MONEY, MONEYS
 
 _ZERO = {"server_default": "0"}
 
@@ -67,6 +67,11 @@ class LedgerEntry(SQLModel, table=True):
     absorbed_standard_pages: int = Field(default=0, sa_column_kwargs=_ZERO)
     absorbed_enhanced_pages: int = Field(default=0, sa_column_kwargs=_ZERO)
     absorbed_reason: str | None = Field(default=None, description="why upstream served more than was charged")
+    buy_prices: list[Decimal] | None = Field(
+        default=None,
+        sa_type=MONEYS,
+        description="upstream's own prices at that time, in the order of the five prices above; null: no card said them",
+    )
     buy_cost: Decimal | None = Field(
         default=None,
         sa_type=MONEY,

@@ -19,7 +19,7 @@ from sqlmodel import col, func, select
 
 from billing.ledger.statements import SLOT_MINUTES
 from billing.ledger.tables import LedgerDay, LedgerEntry, LedgerSlot
-from billing.money import ZERO, add
+from billing.money import ZERO, add, subtract
 from billing.periods import Month, zone_of
 
 _SLOT = timedelta(minutes=SLOT_MINUTES)
@@ -43,6 +43,13 @@ class UsageSum:
     buy_cost: Decimal = ZERO
     absorbed_buy_cost: Decimal = ZERO
     calls_without_buy_price: int = 0
+
+    @property
+    def margin(self) -> Decimal | None:
+        """Revenue less what upstream takes, for the charged and for the absorbed part; None where some call's buy price is unknown."""
+        if self.calls_without_buy_price:
+            return None
+        return subtract(subtract(self.cost, self.buy_cost), self.absorbed_buy_cost)
 
 
 async def usage(

@@ -128,5 +128,6 @@ def record_of(call: Call, outcome: Outcome) -> UsageRecord:
         outcome.estimated_reason,
         call.streamed,
         outcome.attempts,
+        buy_prices=price.buy_texts,
         zone=caller.zone,
     )

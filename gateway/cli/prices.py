@@ -44,6 +44,8 @@ _PRICES = {
     "page": "page.standard",
     "enhanced page": "page.enhanced",
     "aliases": "aliases",
+    "buys input": "buy.input",
+    "buys output": "buy.output",
     "card": "card",
 }
 _FX = {"day": "date", "pair": "pair", "rate": "rate"}

@@ -61,6 +61,8 @@ def usage(
             "estimated": "estimated_calls",
             f"list cost, {said['currency']}": "list_cost",
             f"cost, {said['currency']}": "cost",
+            f"upstream's, {said['currency']}": "buy_cost",
+            f"margin, {said['currency']}": "margin",
         }
         rows = [*said["data"], {**said["total"], "group": "total"}] if said["data"] else []
         print_table(rows, columns, f"Usage by {by.value}")

@@ -5,6 +5,7 @@ Errors: `OperatorRefused`, `InvalidRequest`, `Conflict` (rate_card_in_use, fx_ra
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from billing.accounts import store as accounts
 from billing.accounts.store import audit
 from billing.club import store as club
 from billing.ledger.read import calls_since
-from billing.ledger.usage import usage
+from billing.ledger.usage import UsageSum, usage
 from billing.money import ZERO, to_wire_decimal
 from gateway.edge.calls import all_calls
 from gateway.edge.desk import LIST_MAX, Desk
@@ -27,6 +28,7 @@ from gateway.edge.shapes import (
     NewFxRate,
     NewManifest,
     NewRateCard,
+    to_wire_house_usage,
     to_wire_page,
     to_wire_rate_card,
     to_wire_usage,
@@ -144,18 +146,24 @@ async def all_usage(
     if account is not None:
         async with desk.sessions() as session:
             await accounts.get(session, account)
-    return await usage_shape(desk, begins, ends, account, group_by, zone)
+    return await usage_shape(desk, begins, ends, account, group_by, zone, to_wire_house_usage)
 
 
 async def usage_shape(
-    desk: Desk, start: datetime, end: datetime, account_id: str | None, group_by: str | None, zone: str
+    desk: Desk,
+    start: datetime,
+    end: datetime,
+    account_id: str | None,
+    group_by: str | None,
+    zone: str,
+    to_wire: Callable[[UsageSum], dict[str, Any]] = to_wire_usage,
 ) -> dict[str, Any]:
     """The contract's usage object: right to the call once `complete`."""
     complete = await desk.flushed(account_id)
     async with desk.sessions() as session:
         groups, total = await usage(session, start, end, account_id=account_id, group_by=group_by, zone=zone)
-    data = [to_wire_usage(group) for group in groups]
-    return {"data": data, "total": to_wire_usage(total), "currency": "USD", "complete": complete}
+    data = [to_wire(group) for group in groups]
+    return {"data": data, "total": to_wire(total), "currency": "USD", "complete": complete}
 
 
 PRICING: list[Any] = [

@@ -116,12 +116,22 @@ class PagePrices(Struct, forbid_unknown_fields=True):
     enhanced: Text | UnsetType = UNSET
 
 
+class BuyPrices(Struct, forbid_unknown_fields=True):
+    """What upstream takes: its own list price."""
+
+    input: Text | UnsetType = UNSET
+    cached_input: Text | UnsetType = UNSET
+    output: Text | UnsetType = UNSET
+    page: PagePrices | UnsetType = UNSET
+
+
 class ModelPrices(Struct, forbid_unknown_fields=True):
     input: Text | UnsetType = UNSET
     cached_input: Text | UnsetType = UNSET
     output: Text | UnsetType = UNSET
     page: PagePrices | UnsetType = UNSET
     aliases: list[Text] | UnsetType = UNSET
+    buy: BuyPrices | UnsetType = UNSET
 
 
 class NewRateCard(Struct, forbid_unknown_fields=True):
@@ -273,6 +283,18 @@ def to_wire_usage(total: UsageSum) -> dict[str, Any]:
         "estimated_calls": total.estimated_calls,
         "list_cost": to_wire_decimal(total.list_cost),
         "cost": to_wire_decimal(total.cost),
+    }
+
+
+def to_wire_house_usage(total: UsageSum) -> dict[str, Any]:
+    """Usage as only the house sees it: with what upstream takes. The margin is null where some call's buy price is not known."""
+    margin = total.margin
+    return {
+        **to_wire_usage(total),
+        "buy_cost": to_wire_decimal(total.buy_cost),
+        "absorbed_buy_cost": to_wire_decimal(total.absorbed_buy_cost),
+        "calls_without_buy_price": total.calls_without_buy_price,
+        "margin": None if margin is None else to_wire_decimal(margin),
     }
 
 

@@ -35,7 +35,15 @@ LIST_PRICES: dict[str, dict[str, Any]] = {
 }
 
 
+_PRICED = ("input", "cached_input", "output", "page")
+
+
+def with_buy_prices() -> dict[str, dict[str, Any]]:
+    """A sandbox sells at upstream's own list prices, so its margin is what discounts and grants give away."""
+    return {m: {**e, "buy": {kind: e[kind] for kind in _PRICED if kind in e}} for m, e in LIST_PRICES.items()}
+
+
 async def post_list_prices(session: Session, now: datetime) -> None:
     """Post the list prices where there is no card yet."""
     if not await all_cards(session):
-        await add_card(session, {"effective_at": EFFECTIVE, "models": LIST_PRICES}, calls_since, now)
+        await add_card(session, {"effective_at": EFFECTIVE, "models": with_buy_prices()}, calls_since, now)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -52,14 +53,18 @@ def test_the_operator_sees_upstreams_cost_and_a_caller_never_does(gateway: Gatew
     account = gateway.account()
     with gateway.caller(gateway.key(account["id"])) as caller:
         caller.post("/chat/completions", json=CHAT).raise_for_status()
-        own = caller.get("/usage/calls").text
+        own = caller.get("/usage/calls").text + caller.get("/usage").text + caller.get("/models").text
     month = str(Month.of(datetime.now(UTC), "Asia/Seoul"))
     token = {"authorization": f"Bearer {gateway.operator_token}"}
     url = f"{gateway.url.removesuffix('/v1')}/operator/v1/usage/calls"
     page = httpx.get(url, params={"month": month, "account": account["id"]}, headers=token).json()
     assert [tuple(row) for row in page["data"]] == [HOUSE_COLUMNS]
-    assert "buy" not in own
-    assert "absorbed" not in own
+    usage = httpx.get(url.removesuffix("/calls"), params={"account": account["id"]}, headers=token).json()["total"]
+    [row] = page["data"]
+    assert Decimal(row["buy_cost"]) == Decimal(row["list_cost"]) > 0
+    assert (usage["buy_cost"], Decimal(usage["margin"])) == (usage["list_cost"], Decimal(0))
+    assert (usage["calls_without_buy_price"], Decimal(row["margin"])) == (0, Decimal(0))
+    assert not [word for word in ("buy", "absorbed", "margin") if word in own]
 
 
 def test_a_cursor_a_month_or_a_format_that_is_none_is_refused(gateway: Gateway) -> None:
