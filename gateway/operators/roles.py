@@ -38,8 +38,6 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "GET /accounts/{account_id}/contributions": _LOOK,
     "POST /accounts/{account_id}/contributions": _MONEY,
     "GET /accounts/{account_id}/grants": _LOOK,
-    "POST /contributions/{contribution_id}/correct": _MONEY,
-    "POST /contributions/{contribution_id}/withdraw": _MONEY,
     "GET /training-manifests": _LOOK,
     "POST /training-manifests": _MONEY,
     # ---- prices and usage

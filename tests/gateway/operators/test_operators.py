@@ -30,7 +30,7 @@ def test_a_role_is_let_in_where_the_table_says_so_and_nowhere_else(gateway: Gate
     _, client = named(gateway, role)
     for route, roles in ROUTES.items():
         method, _, path = route.partition(" ")
-        answer = client.request(method, path.replace("{month}", "2026-01"), json={} if method != "GET" else None)
+        answer = client.request(method, path.replace("{month}", "2099-01"), json={} if method != "GET" else None)
         assert refused(answer, 403, "operator_not_allowed") == (role not in roles), (route, answer.text)
         assert answer.status_code != 500, route
 
@@ -95,7 +95,7 @@ def test_a_role_or_a_name_that_cannot_be_is_refused_clearly(gateway: Gateway, bo
 
 
 def test_neither_a_gateway_key_nor_a_guess_opens_the_operators_api(gateway: Gateway) -> None:
-    for token in (gateway.new_key(), "op-solar-" + "A" * 43, "", "operator"):
+    for token in (gateway.new_key(), "op-solar-" + "A" * 43, "x", "operator"):
         answer = httpx.get(
             f"{gateway.url}/operator/v1/accounts", headers={"authorization": f"Bearer {token}"}, trust_env=False
         )
