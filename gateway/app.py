@@ -38,7 +38,7 @@ from gateway.alerts.webhook import WebhookSender
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
-from gateway.drain import Drain, flushed
+from gateway.drain import Drain, DrainBounds, flushed, unreadable
 from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, desk_of, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
@@ -212,6 +212,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
         prices=house.prices,
         admission=house.admission,
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
+        unreadable=partial(unreadable, house.redis, settings.shards),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
         seller=_seller(settings),
@@ -266,17 +267,16 @@ def open_alerts(house: House) -> AlertJob:
 def open_drain(house: House) -> Drain:
     """The background job that moves usage records into the ledger."""
     settings = house.settings
-    return Drain(
-        house.redis,
-        house.ticker,
-        house.sessions,
-        house.clock,
+    bounds = DrainBounds(
         shards=settings.shards,
         batch_max=settings.drain_batch_max,
         idle_ms=settings.drain_idle_ms,
         swept_memory_s=settings.swept_memory_s,
         settled_memory_s=settings.settled_memory_s,
+        stop_s=settings.drain_stop_s,
+        unreadable_max=settings.unreadable_max,
     )
+    return Drain(house.redis, house.ticker, house.sessions, house.clock, bounds)
 
 
 def _open_keeper(settings: Settings, ticker: Ticker) -> Keeper:

@@ -48,6 +48,7 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "POST /fx-rates/import": _MONEY,
     "GET /usage": _LOOK,
     "GET /usage/calls": _LOOK,
+    "GET /unreadable-records": _MONEY,
     # ---- months, invoices, shares
     "GET /months/{month}": _LOOK,
     "POST /months/{month}/close": _MONEY,

@@ -29,7 +29,7 @@ from gateway.admission.offline import Shares
 from gateway.admission.standby import Standby
 from gateway.call import Caller, Outcome
 from gateway.clock import Clock
-from gateway.drain import Drain, flushed
+from gateway.drain import Drain, DrainBounds, flushed
 from gateway.errors import NotBooked, NotCovered, ServiceUnavailable
 from gateway.spool.journal import Journal
 from tests.fakes.redis_cluster import Cluster, running_cluster
@@ -114,7 +114,8 @@ async def town(tmp_path: Path, sessions: Sessions) -> AsyncIterator[Town]:
         admission = Admission(
             ticker, ledger, standby, shards=SHARDS, hold_s=60, settle_retry_s=TAKEOVER_S, settled_memory_s=60
         )
-        drain = Drain(redis, ticker, sessions, Clock(), shards=SHARDS, batch_max=500, idle_ms=20, swept_memory_s=60)
+        bounds = DrainBounds(shards=SHARDS, batch_max=500, idle_ms=20, swept_memory_s=60)
+        drain = Drain(redis, ticker, sessions, Clock(), bounds)
         yield Town(cluster, admission, redis, drain)
         await ticker.close()
         await redis.aclose()
