@@ -38,6 +38,8 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "GET /accounts/{account_id}/contributions": _LOOK,
     "POST /accounts/{account_id}/contributions": _MONEY,
     "GET /accounts/{account_id}/grants": _LOOK,
+    "GET /tier-tables": _LOOK,
+    "POST /tier-tables": _MONEY,
     "GET /training-manifests": _LOOK,
     "POST /training-manifests": _MONEY,
     # ---- prices and usage
