@@ -17,6 +17,7 @@ import billing.rate_cards
 import billing.share.tables
 import gateway.alerts.tables
 import gateway.keys.tables
+import gateway.operators.tables
 from billing.database import open_engine
 
 _MIGRATION_LOCK = 7_061_000
