@@ -29,7 +29,8 @@ class Errand:
         "lost",
         "model",
         "queue_until_s",
-        "tag",
+        "queued",
+        "quota_refusals",
         "tokens",
         "tried",
         "unreached",
@@ -49,13 +50,16 @@ class Errand:
         """Keys that heard nothing of it: others come first."""
         self.waits: dict[int, float] = NO_WAITS
         """Until when upstream told this call to wait, by the places of the keys that were refused."""
+        self.quota_refusals = 0
+        """How many of its attempts upstream refused for its quota: they cost nobody anything."""
         self.queue_until_s = 0.0
         """Once it has waited: until when it may."""
-        self.tag: float | None = None
-        """Its place in the queue, once it had one."""
+        self.queued = False
+        """Was it let through in its turn?"""
 
     def must_wait(self, place: int, until_s: float) -> None:
         """Upstream refused this call for its quota."""
+        self.quota_refusals += 1
         self.waits = {**self.waits, place: until_s}
 
     def lose(self, upstream_key: str, why: str) -> None:

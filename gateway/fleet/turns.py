@@ -101,7 +101,7 @@ class Turns:
         entry = self._put(queue, turn)
         if entry is None:
             raise self._refusal(errand, self._chooser.opens_at(errand) - self._chooser.now())
-        errand.tag = entry.tag
+        errand.queued = False
         self.waited_total += 1
         self.pump(errand.model)
         try:
@@ -124,7 +124,7 @@ class Turns:
     def _put(self, queue: FairQueue[_Turn], turn: _Turn) -> Entry[_Turn] | None:
         """A place in a queue, if there is one."""
         errand = turn.errand
-        entry, dropped = queue.put(turn, errand.account_id, self._cost(errand), errand.tag)
+        entry, dropped = queue.put(turn, errand.account_id, self._cost(errand), again=errand.queued)
         if dropped is not None and not dropped.item.seat.done():
             dropped.item.seat.set_result(None)
         self._count()
@@ -177,6 +177,7 @@ class Turns:
                 seat = self._chooser.probe_quota(turn.errand)
             if seat is not None:
                 queue.remove(entry, served=True)
+                turn.errand.queued = True
                 turn.seat.set_result(seat)
                 continue
             look_at_s = min(look_at_s, opens_at_s)

@@ -10,7 +10,7 @@
 | no first byte in time | never: the time is used up, and it may be at work still | never |
 
 An attempt that upstream may have carried out is lost: it stands in the errand, and what it may cost us is booked as pending. The caller
-never pays for it. A call ends after `attempts_max` attempts, and one more for each further key.
+never pays for it. A call ends after `attempts_max` attempts, and one more for each further key; those that a 429 ended are counted apart.
 Errors: `NotServed` between attempts; to the outside `UpstreamUnavailable`, `RateLimited`.
 """
 
@@ -35,6 +35,8 @@ from gateway.upstream.reply import UpstreamAnswer
 
 log = structlog.get_logger("upstream")
 _ERROR_BODY_MAX_BYTES = 64 * 1024
+_QUOTA_REFUSALS = 2
+"""A 429 costs nobody anything: of these, twice as many are taken, within the time that a call may wait."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
 _LATE = (TimeoutError, httpx.ReadTimeout)
 
@@ -139,7 +141,7 @@ class Again:
             raise
 
     async def _try_on(self, parcel: Parcel, errand: Errand) -> UpstreamAnswer:
-        left = stop_after_attempt(max(1, self._attempts_max - errand.attempts))
+        left = stop_after_attempt((_QUOTA_REFUSALS + 1) * self._attempts_max)  # the last word is `_look_at`'s
         # Tenacity keeps the state of a retry in the object: each call needs one of its own.
         async for attempt in self._retrying.copy(stop=left):
             with attempt:
@@ -158,7 +160,9 @@ class Again:
     def _look_at(self, failure: NotServed, errand: Errand) -> None:
         """Raises what the caller is told, where nothing more is tried."""
         resend = self._rules.resend_lost and len(errand.lost) <= 1
-        spent = errand.attempts >= self._attempts_max or self._fleet.none_left(errand)
+        refusals = errand.quota_refusals
+        spent = errand.attempts - refusals >= self._attempts_max or refusals >= _QUOTA_REFUSALS * self._attempts_max
+        spent = spent or self._fleet.none_left(errand)
         if spent or (failure.is_lost and not resend):
             raise failure.fault
         failure.pauses = failure.pauses and not self._fleet.has_fresh(errand)

@@ -18,8 +18,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.processes.lifeline import end_with_parent
-from gateway.sandbox.solar.limits import Window
-from gateway.sandbox.solar.server import Keys, Simulator
+from gateway.sandbox.solar.keys import Keys
+from gateway.sandbox.solar.limits import WINDOW_S, Window
+from gateway.sandbox.solar.server import Simulator
 from gateway.sandbox.solar.truth import RECORDS_MAX, Truth
 
 GRACE_S = 1
@@ -65,6 +66,11 @@ def _names(text: str) -> frozenset[str]:
     return frozenset(name for name in text.split(",") if name)
 
 
+def _quotas(text: str) -> dict[str, int]:
+    pairs = (part.partition("=") for part in text.split(",") if part)
+    return {key: int(number) for key, _, number in pairs}
+
+
 def run(
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any free port")] = 0,
@@ -73,6 +79,10 @@ def run(
     nocredit_keys: Annotated[str, typer.Option(help="403 api_key_is_not_allowed")] = "up_nocredit",
     retired: Annotated[str, typer.Option(help="models to refuse as retired, comma separated")] = "",
     requests_per_minute: Annotated[int, typer.Option(min=0, max=1_000_000, help="per key and model; 0: no limit")] = 0,
+    quotas: Annotated[str, typer.Option(help="such limits of keys of their own: KEY=N, comma separated")] = "",
+    window_s: Annotated[
+        int, typer.Option(min=1, max=3600, help="how long that minute is, for tests in a hurry")
+    ] = WINDOW_S,
     records_max: Annotated[int, typer.Option(min=1, max=10_000_000, help="records kept as ground truth")] = RECORDS_MAX,
 ) -> None:
     """Serves the simulated Solar until SIGTERM."""
@@ -83,7 +93,8 @@ def run(
         sys.stderr.write(f"simulated Solar: cannot listen on {host}:{port}: {refused}\n")
         sys.exit(2)
     accepted = Keys(_names(keys), _names(blocked_keys), _names(nocredit_keys))
-    simulator = Simulator(accepted, Truth(records_max), Window(requests_per_minute), _names(retired))
+    window = Window(requests_per_minute, by_key=_quotas(quotas), window_s=window_s)
+    simulator = Simulator(accepted, Truth(records_max), window, _names(retired))
     config = uvicorn.Config(
         simulator,
         http=AbortableProtocol,

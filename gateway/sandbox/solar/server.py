@@ -2,7 +2,8 @@
 
 Paths: /v1/… and the older /v1/solar/… alike; unknown path 404, wrong method 405, both without a body (upstage-api.md section
 6, 2026-11-23). Keys: Bearer alone; x-api-key gets 401. Beside them, without a key: GET /_sim/truth?after=SEQ&limit=N,
-GET /_sim/totals, POST /_sim/reset. Request headers `x-sim` (a directive's words) and `x-sim-seed` (another answer to the
+GET /_sim/totals, POST /_sim/reset, POST /_sim/fault?key=KEY&does=FAULT (keys.py).
+Request headers `x-sim` (a directive's words) and `x-sim-seed` (another answer to the
 same request) are for direct calls. Bodies up to 64 MiB. Raises nothing; a Refusal becomes its answer.
 """
 
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from gateway.sandbox.solar.call import CREATED_S, Answer, Inbound
+from gateway.sandbox.solar.keys import Keys
 from gateway.sandbox.solar.limits import Headers, Window, retry_headers
 from gateway.sandbox.solar.mind.models import listed_names
 from gateway.sandbox.solar.refusals import Refusal, to_wire_body
@@ -42,28 +44,6 @@ POST_FORMATS: dict[str, WireFormat] = {
     "/information-extraction": answer_extraction,
 }
 ANTHROPIC_PATH = "/messages"
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """Which keys are good, and which are known and refused."""
-
-    good: frozenset[str] = frozenset({"up_sandbox"})
-    blocked: frozenset[str] = frozenset({"up_blocked"})
-    without_credit: frozenset[str] = frozenset({"up_nocredit"})
-
-    def check(self, authorization: str) -> str:
-        """The key of a Bearer header. Raises Refusal."""
-        scheme, _, key = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not key:
-            raise Refusal(401, "invalid_api_key", "API key is missing or not a Bearer token")
-        if key in self.blocked:
-            raise Refusal(401, "api_key_is_blocked", "API key is blocked")
-        if key in self.without_credit:
-            raise Refusal(403, "api_key_is_not_allowed", "API key is suspended due to insufficient credit")
-        if key not in self.good:
-            raise Refusal(401, "invalid_api_key", "API key is invalid")
-        return key
 
 
 @dataclass(slots=True)
@@ -162,11 +142,15 @@ class Simulator:
             self._note_call(call)
 
     def _note_call(self, call: _Call) -> None:
+        call.record.key = call.key
         call.record.id = call.inbound.steer.id
         call.record.model = call.inbound.asked
         self._truth.add(call.record)
 
     async def _answer(self, call: _Call) -> None:
+        if self._keys.drops(call.key) and call.abort is not None:
+            call.abort()
+            return
         answer = POST_FORMATS[call.path](call.inbound)
         steer = call.inbound.steer
         now_s = int(time.time())
@@ -223,6 +207,10 @@ class Simulator:
             body = self._truth.totals()
         elif route == ("POST", "/_sim/reset"):
             self._truth.reset()
+            body = {}
+        elif route == ("POST", "/_sim/fault") and self._keys.set_fault(
+            query.get("key", [""])[-1], query.get("does", [""])[-1]
+        ):
             body = {}
         else:
             await send_body(send, 404, [], b"")

@@ -24,6 +24,7 @@ class Record:
     path: str
     seq: int = 0
     id: str = ""
+    key: str = ""
     model: str = ""
     snapshot: str = ""
     prompt_tokens: int = 0

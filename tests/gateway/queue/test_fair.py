@@ -17,11 +17,10 @@ def a_queue(
 
 
 def served(queue: FairQueue[int], count: int) -> list[Entry[int]]:
-    out = []
-    for _ in range(count):
-        entry = queue.first()
-        if entry is None:
-            break
+    """The next so many, taken out one by one, each as the first that is in order."""
+    out: list[Entry[int]] = []
+    for _ in range(min(count, len(queue))):
+        entry = next(queue.in_order())
         queue.remove(entry, served=True)
         out.append(entry)
     return out
@@ -91,6 +90,7 @@ def test_each_account_has_a_bound_and_the_longest_makes_room_for_a_newcomer() ->
     assert dropped is entries[7]
     assert (len(queue), queue.waiting_of("hog"), queue.waiting_of("c")) == (10, 7, 1)
     assert queue.put(8, "hog") == (None, None)
+    assert queue.put(8, "hog", again=True)[0] is not None
 
 
 def test_within_an_account_the_order_is_that_of_coming_and_who_is_put_back_keeps_its_place() -> None:
@@ -98,7 +98,7 @@ def test_within_an_account_the_order_is_that_of_coming_and_who_is_put_back_keeps
     for number in range(5):
         queue.put(number, "a")
     (first,) = served(queue, 1)
-    queue.put(first.item, "a", 1.0, first.tag)
+    queue.put(first.item, "a", again=True)
     assert [entry.item for entry in served(queue, 9)] == [0, 1, 2, 3, 4]
 
 
@@ -113,7 +113,35 @@ def test_who_leaves_unserved_costs_its_account_nothing() -> None:
     queue.put(2, "b")
     assert len(queue) == 2
     assert {entry.account_id for entry in served(queue, 2)} == {"a", "b"}
-    assert queue.first() is None
+    assert not list(queue.in_order())
+
+
+def test_entries_that_run_out_of_patience_neither_gain_nor_lose_their_account_anything() -> None:
+    queue, counts = a_queue(), Counter[str]()
+    hog = [queue.put(number, "hog")[0] for number in range(60)]
+    for _ in range(30):
+        for account in ("b", "c"):
+            queue.put(0, account)
+    for _ in range(20):
+        oldest = next(entry for entry in hog if entry is not None and not entry.gone)
+        queue.remove(oldest)
+        queue.put(0, "hog")
+        counts.update(entry.account_id for entry in served(queue, 3))
+    assert all(abs(counts[account] - 20) <= 1 for account in ("hog", "b", "c"))
+
+
+def test_who_was_let_through_in_vain_gets_back_what_it_cost() -> None:
+    queue, counts = a_queue(), Counter[str]()
+    for number in range(60):
+        queue.put(number, "unlucky")
+        queue.put(number, "other")
+    for _ in range(80):
+        (entry,) = served(queue, 1)
+        if entry.account_id == "unlucky" and entry.item % 2:
+            queue.put(entry.item + 1, "unlucky", again=True)
+        else:
+            counts[entry.account_id] += 1
+    assert abs(counts["unlucky"] - counts["other"]) <= 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["put", "serve", "leave"])), max_size=200))
