@@ -134,6 +134,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             hold_s=settings.hold_lease_s,
             settle_retry_s=settings.settle_retry_s,
             settled_memory_s=settings.settled_memory_s,
+            owed_max=settings.recent_records_max,
         ),
         standby=standby,
         keeper=keeper,

@@ -131,6 +131,11 @@ class History:
                 await self._ask(shard, ("K", self._worker))
             self._eras[shard] = era
 
+    async def register(self, shard: int) -> None:
+        """Redis was away and has come back as it was: of the open calls it does not know those that went on without it."""
+        for batch in _batches(list(self.open_holds(shard))):
+            await asyncio.gather(*(self._ask(shard, operation) for operation in batch))
+
     async def leave(self) -> None:
         """This worker ends: nobody is to wait for it."""
         await asyncio.gather(*(self._ask(shard, ("L", self._worker)) for shard in range(len(self._eras))))
