@@ -80,6 +80,7 @@ class Told:
     code: str | None = None
     whole: bool = False
     replayed: bool = False
+    ended_ns: int = 0
 
 
 @dataclass
@@ -106,6 +107,7 @@ class Client:
                 self.is_calling = True
                 await (self._until_answered(http, told) if plan.keyed else self._once(http, told))
                 self.is_calling = False
+                told.ended_ns = time.time_ns()
                 if not told.whole:
                     await asyncio.sleep(_BREATH_S)
 
