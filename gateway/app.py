@@ -25,7 +25,7 @@ from billing.database import Sessions, StorageError, answers, open_engine, sessi
 from billing.exports.accounting import Chart
 from billing.ledger.read import settled_calls
 from billing.terms import Counters, load_counters
-from gateway.admission.admit import Admission
+from gateway.admission.admit import Admission, Patience
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.connect import AnyPipe, AnyRedis, open_pipe, open_redis, redis_answers
 from gateway.admission.history import HistoryBounds, LedgerSync
@@ -53,6 +53,7 @@ from gateway.keys.guesses import Guesses
 from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
+from gateway.meter.learned import PromptRatios
 from gateway.metrics import CallCounts
 from gateway.office.club import CLUB
 from gateway.office.invoices import INVOICES
@@ -130,6 +131,8 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             ticker,
             ledger,
             standby,
+            PromptRatios(entries_max=settings.prompt_ratios_max),
+            Patience(wait_s=settings.budget_wait_s, waiting_max=settings.budget_waiting_max),
             shards=settings.shards,
             hold_s=settings.hold_lease_s,
             settle_retry_s=settings.settle_retry_s,

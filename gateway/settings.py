@@ -92,6 +92,16 @@ class Settings(BaseSettings):
     stream_extend_wait_s: float = Field(
         default=2.0, gt=0, le=30, description="how long a stream whose slice is used up waits for the next"
     )
+    budget_wait_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=8,
+        description="how long a call that a budget does not cover waits where open holds may make room; 0: not",
+    )
+    budget_waiting_max: int = Field(default=1000, ge=0, le=1_000_000, description="so many calls of a worker at once")
+    prompt_ratios_max: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="account and model pairs whose tokens per byte are known"
+    )
     hold_lease_s: float = Field(default=30.0, ge=1, le=3600, description="a hold not renewed for so long is an orphan")
     hold_sent_mark_s: float = Field(
         default=0.1,

@@ -186,7 +186,9 @@ def serving(log_path: Path, environment: dict[str, str]) -> Any:
     """`solar-gateway serve`; its log goes through a pipe, so that no limit on files reaches it."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     with log_path.open("wb") as log:
-        copier = subprocess.Popen([sys.executable, "-c", _COPY], stdin=subprocess.PIPE, stdout=log, start_new_session=True)
+        copier = subprocess.Popen(
+            [sys.executable, "-c", _COPY], stdin=subprocess.PIPE, stdout=log, start_new_session=True
+        )
     process = subprocess.Popen(
         [*command(), "serve", "--port", "0", "--workers", str(WORKERS)],
         env=inherited | environment,

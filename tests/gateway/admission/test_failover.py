@@ -20,7 +20,7 @@ from sqlmodel import col, select
 from billing.database import Sessions
 from billing.ledger.tables import LedgerEntry
 from billing.usage import Usage
-from gateway.admission.admit import Admission
+from gateway.admission.admit import Admission, Patience
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.cluster import ClusterPipe
 from gateway.admission.connect import AnyRedis, open_redis
@@ -31,6 +31,7 @@ from gateway.call import Caller, Outcome
 from gateway.clock import Clock
 from gateway.drain import Drain, DrainBounds, flushed
 from gateway.errors import NotBooked, NotCovered, ServiceUnavailable
+from gateway.meter.learned import PromptRatios
 from gateway.spool.journal import Journal
 from tests.fakes.redis_cluster import Cluster, running_cluster
 from tests.gateway.values import INPUT_NANO, OUTPUT_NANO, Books, a_call, a_caller, new_account_id
@@ -112,7 +113,15 @@ async def town(tmp_path: Path, sessions: Sessions) -> AsyncIterator[Town]:
         journal = Journal(tmp_path, max_bytes=0)
         standby = Standby(ticker, journal, Shares(0, scopes_max=1), ledger, books.settled, shards=SHARDS)
         admission = Admission(
-            ticker, ledger, standby, shards=SHARDS, hold_s=60, settle_retry_s=TAKEOVER_S, settled_memory_s=60
+            ticker,
+            ledger,
+            standby,
+            PromptRatios(entries_max=1),
+            Patience(wait_s=0.0, waiting_max=0),
+            shards=SHARDS,
+            hold_s=60,
+            settle_retry_s=TAKEOVER_S,
+            settled_memory_s=60,
         )
         bounds = DrainBounds(shards=SHARDS, batch_max=500, idle_ms=20, swept_memory_s=60)
         drain = Drain(redis, ticker, sessions, Clock(), bounds)
