@@ -208,8 +208,12 @@ class Admission:
         that it is not booked (`NotBooked`), and it is tried on for as long as this process lives: what was served is booked all the same.
         """
         call, usage, price = hold.call, outcome.usage, hold.call.price
+        if call.continues is not None:
+            self._free_later(
+                call
+            )  # it is booked, and what the first attempt held given back, under the first attempt's id
         operation = (
-            *("S", call.id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
+            *("S", call.entry_id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
             *(to_wire_usage(usage), to_wire_pico(price), to_wire_record(record_of(call, outcome))),
             *(_UNDRAINED_MS, hold.amount_nano_usd),
         )
@@ -250,6 +254,8 @@ class Admission:
 
     async def _tell_settled(self, call: Call, operation: tuple[Any, ...]) -> list[Any]:
         shard = shard_of(call.caller.account_id, self._shards)
+        if call.continues is not None:  # in the same step, and before it: its room is what this attempt held
+            self._ticker.ask(shard, self._freeing_of(call)).add_done_callback(_forget)
         reply = await self._ticker.ask(shard, operation)
         if reply[0] == "sync":  # Redis lost what it knew of the account
             await self.sync(call.caller, str(call.month))
@@ -331,6 +337,12 @@ class Admission:
             return await self._ticker.ask(shard_of(account_id, self._shards), operation)
         except StoreUnavailable:
             raise ServiceUnavailable from None
+
+
+def _forget(asked: asyncio.Future[Any]) -> None:
+    """Nobody waits for this reply: what it asks for is asked again in the background (`_free_later`) where it failed."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def not_covered(scope: str, why: str, headers: dict[str, str] | None = None) -> NotCovered:

@@ -163,7 +163,7 @@ class History:
 
     async def _settle_again(self, shard: int, batch: Sequence[Told]) -> list[Told]:
         try:
-            booked = await self._settled_calls([told.call.id.hex for told in batch])
+            booked = await self._settled_calls([told.call.entry_id.hex for told in batch])
         except ServiceUnavailable:
             booked = (
                 set()
@@ -172,7 +172,7 @@ class History:
 
     async def _settle_one(self, shard: int, told: Told, booked: set[str]) -> Told:
         call = told.call
-        if call.id.hex in booked:  # all that is left of it may be its hold
+        if call.entry_id.hex in booked:  # all that is left of it may be its hold
             await self._ask(shard, freeing(told))
             return told
         operation = restoring(told)

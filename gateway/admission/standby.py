@@ -121,7 +121,7 @@ class Standby:
             raise JournalRefused
         if not self.shares.take(scopes, caller.epoch, amount_nano_usd):
             return False
-        self._through[call.id.hex] = scopes, amount_nano_usd
+        self._through[call.entry_id.hex] = scopes, amount_nano_usd
         self._risk(amount_nano_usd)
         return True
 
@@ -139,7 +139,7 @@ class Standby:
 
     def _over(self, call: Call, cost_nano_usd: int) -> None:
         """If this call was let through, its place is free again."""
-        through = self._through.pop(call.id.hex, None)
+        through = self._through.pop(call.entry_id.hex, None)
         if through is not None:
             scopes, amount_nano_usd = through
             self.shares.ended(scopes, amount_nano_usd, cost_nano_usd)

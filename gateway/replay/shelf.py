@@ -2,7 +2,8 @@
 
 A claim is taken before the call is admitted, and freed where upstream never began to answer. From upstream's 2xx on it is remembered for
 `keep_s`. Until the call has ended it lives by a lease, which its worker renews: of a worker that dies, a claim that upstream had not
-begun to answer is free again after the lease; one that it had is answered with "gone", because it was served and is charged.
+begun to answer can be taken over after the lease, as another attempt of the same call; one that it had is answered with "gone", because it
+was served and is charged.
 While Redis is away claims are neither found nor made: the call goes on and its answer says so (two faults, a lost answer and a lost
 Redis, can make a retry a second call).
 Units: seconds, ms, bytes. Errors: none of its own; what Redis refuses is logged once in a row and counts as away.
@@ -56,6 +57,9 @@ class Claim:
     call_id: str
     digest: str
     state: str = "claimed"
+    origin: str = ""
+    """The call that this is an attempt of: its own, or that of a worker that died before upstream began to answer."""
+    attempts_before: int = 0
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -85,11 +89,14 @@ class Shelf:
 
     async def claim(self, seal: Seal, shard: int, call_id: str, digest: str) -> Claim | Found:
         """Take the key for a call, or find who has it."""
-        claim = Claim(seal, shard, call_id, digest)
+        claim = Claim(seal, shard, call_id, digest, origin=call_id)
         claims_max = max(1, self._bounds.claims_max // self._bounds.shards)
         reply = await self._step(claim, "claim", self._lease_ms, self._keep_ms, claims_max)
         if reply is None or reply[0] == b"full":
             claim.state = "unknown"
+        elif reply[0] == b"again":
+            claim.origin, claim.attempts_before = reply[1].decode(), int(reply[2])
+            self._keep_alive(claim)
         elif reply[0] != b"yours":
             return Found(reply[0].decode(), reply[1].decode(), *reply[2:])
         else:
@@ -108,7 +115,7 @@ class Shelf:
         if claim.state != "begun":
             return
         claim.state = "done"
-        sealed = b"" if answer is None else claim.seal.close(claim.call_id, answer)
+        sealed = b"" if answer is None else claim.seal.close(claim.origin, answer)
         total_max_bytes = self._bounds.total_max_bytes // self._bounds.shards
         replay_ms = int(self._bounds.replay_s * 1000)
         await self._step(claim, "keep", self._keep_ms, replay_ms, total_max_bytes, sealed)
@@ -149,7 +156,7 @@ class Shelf:
     async def _step(self, claim: Claim, step: str, *arguments: bytes | str | int) -> Any:
         """The script's reply; None where Redis is away."""
         keys = claim.keys
-        command = (len(keys), *keys, step, claim.call_id, claim.digest, *arguments)
+        command = (len(keys), *keys, step, claim.call_id, claim.digest, claim.origin, *arguments)
         try:
             try:
                 reply = await self._ask(claim.shard, "EVALSHA", _SHA, *command)

@@ -87,7 +87,7 @@ class Report:
             f"at most {verdict.estimate_error_max_tokens} a call; {verdict.unserved} of calls that upstream never heard of",
             f"  broken on the wire before a word was heard, not charged: {verdict.unheard}",
             f"  with an Idempotency-Key: {verdict.keyed}, answered again {verdict.replayed}, "
-            f"served and charged more than once {len(verdict.keyed_served_again)}",
+            f"attempts merged into one call {verdict.merged}, served and charged more than once {len(verdict.keyed_served_again)}",
             *([f"  {self.at_once} faults at once: at most {self.lost_max} may be lost"] if self.at_once > 1 else []),
             f"  LOST {len(verdict.lost)}   DOUBLED {len(verdict.doubled)}   TOKENS DIFFERING {len(verdict.differing)}",
         ]

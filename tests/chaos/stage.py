@@ -39,7 +39,7 @@ _TOKEN = "op-chaos"
 _SPOILED_RATIO = 0.5
 """Of connections: each carries many calls."""
 _SPOILED_AFTER_LOG2 = (6, 15)  # from a few bytes of a head to many calls later
-_COPY = "import shutil, sys; shutil.copyfileobj(sys.stdin.buffer.raw, sys.stdout.buffer.raw)"
+_COPY = "import os\nwhile piece := os.read(0, 65536): os.write(1, piece)"
 SETTINGS = {
     "GATEWAY_OPERATOR_TOKEN": _TOKEN,
     "GATEWAY_UPSTREAM_KEYS": "up_sandbox",
@@ -68,6 +68,7 @@ class Stage:
     back: FaultProxy
     disk: SmallDisk
     spoiling: Callable[[bool], None]
+    environment: dict[str, str]
     operator: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,7 +140,7 @@ async def open_stage(folder: Path, seed: str, **settings: str) -> AsyncIterator[
                 serving(folder / "serve.log", environment) as (process, log_path, url),
                 FaultProxy(url, spoil.plan("front")) as front,
             ):
-                yield Stage(stores, solar_url, process, log_path, url, front, back, disk, spoil.switch)
+                yield Stage(stores, solar_url, process, log_path, url, front, back, disk, spoil.switch, environment)
 
 
 class _Spoil:
@@ -182,7 +183,7 @@ def _solar() -> Any:
 
 
 @contextmanager
-def serving(log_path: Path, environment: dict[str, str]) -> Any:
+def serving(log_path: Path, environment: dict[str, str], *, workers: int = WORKERS) -> Any:
     """`solar-gateway serve`; its log goes through a pipe, so that no limit on files reaches it."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     with log_path.open("wb") as log:
@@ -190,7 +191,7 @@ def serving(log_path: Path, environment: dict[str, str]) -> Any:
             [sys.executable, "-c", _COPY], stdin=subprocess.PIPE, stdout=log, start_new_session=True
         )
     process = subprocess.Popen(
-        [*command(), "serve", "--port", "0", "--workers", str(WORKERS)],
+        [*command(), "serve", "--port", "0", "--workers", str(workers)],
         env=inherited | environment,
         stdout=copier.stdin,
         stderr=copier.stdin,

@@ -130,7 +130,8 @@ async def test_a_dead_workers_key_is_free_again_unless_upstream_had_begun_to_ans
     await claimed(dead)
     _kill(dead)
     claim = await until_free(alive, "call-2")
-    assert claim.call_id == "call-2"
+    assert (claim.call_id, claim.origin, claim.attempts_before) == ("call-2", "call-1", 1)
+    assert await found(dead) == Found("running", "call-1")
     await alive.free(claim)
     await dead.begin(await claimed(dead, "call-3"))
     _kill(dead)
@@ -138,11 +139,27 @@ async def test_a_dead_workers_key_is_free_again_unless_upstream_had_begun_to_ans
     assert await found(alive) == Found("gone", "call-3")
 
 
-async def test_a_claim_at_the_very_end_of_its_lease_is_never_gone(works: Works) -> None:
+async def test_attempts_of_one_call_are_counted_and_its_answer_carries_the_first_ones_id(works: Works) -> None:
+    shelf = works.shelf()
+    claims = [await claimed(shelf)]
+    for number in (2, 3):
+        await works.redis.hset(claims[-1].keys[0], "u", "0")  # its lease is over
+        claims.append(await claimed(works.shelf(), f"call-{number}"))
+    assert [(claim.origin, claim.attempts_before) for claim in claims] == [("call-1", 0), ("call-1", 1), ("call-1", 2)]
+    await shelf.begin(claims[0])  # it only slept; the key is another's now
+    assert claims[0].state == "unknown"
+    await shelf.begin(claims[2])
+    await shelf.finish(claims[2], b"answer")
+    kept = await found(shelf)
+    assert (kept.what, kept.call_id, SEAL.open("call-1", kept.sealed)) == ("answer", "call-1", b"answer")
+
+
+async def test_a_dead_workers_key_is_free_for_another_request(works: Works) -> None:
     shelf = works.shelf()
     claim = await claimed(shelf)
     await works.redis.hset(claim.keys[0], "u", "0")
-    assert await found(works.shelf()) == Found("running", "call-1")
+    other = await claimed(shelf, "call-2", digest="other")
+    assert (other.origin, other.attempts_before) == ("call-2", 0)
 
 
 def _kill(shelf: Shelf) -> None:
@@ -156,12 +173,12 @@ async def test_a_worker_that_slept_beyond_its_lease_takes_nothing_from_the_call_
     slept, alive = works.shelf(lease_s=0.3), works.shelf()
     late = await claimed(slept)
     _kill(slept)
-    await alive.begin(await until_free(alive, "call-2"))
+    await alive.begin(await until_free(alive, "call-2"))  # another attempt of the same call
     await slept.begin(late)
     assert late.state == "unknown"
     await slept.finish(late, b"late")
     await slept.free(late)
-    assert (await alive.claim(SEAL, 0, "call-4", "d")) == Found("running", "call-2")
+    assert (await alive.claim(SEAL, 0, "call-4", "d")) == Found("running", "call-1")
 
 
 async def test_a_claim_that_redis_lost_is_written_again_by_its_worker(works: Works) -> None:
