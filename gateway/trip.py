@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Protocol
 from uuid import UUID
 
-from billing.ids import instant_of, uuid7
+from billing.ids import instant_of, new_call_id
 from billing.periods import Month
 from billing.prices import Price
 from billing.usage import NOTHING
@@ -50,6 +50,7 @@ class Door(Protocol):
     async def drained(self) -> None: ...
     async def write(self, data: bytes) -> None: ...
     async def end(self, last: bytes = b"") -> None: ...
+    async def answer(self, status: int, headers: dict[str, str], body: bytes) -> None: ...
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None: ...
     def error_event(self, error: GatewayError) -> bytes: ...
     def hang_up_cancels(self) -> HangUp: ...
@@ -106,7 +107,7 @@ class Trip:
         self.door = door
         self.accepted_ns = accepted_ns
         self.accepted_at = from_ns(accepted_ns)
-        self.uuid = uuid7(accepted_ns // 1_000_000)
+        self.uuid = new_call_id(accepted_ns // 1_000_000)
         self.headers = {"x-request-id": str(self.uuid)}
         self.continues: UUID | None = None
         self.attempts_before = 0

@@ -1,6 +1,6 @@
 """Accounts in Postgres: make, change, list. Each change is in the audit log and raises the account's epoch.
 
-Errors: `AccountNotFound`.
+Errors: `AccountNotFound`; `WrongRegistrationNumber` before anything is written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
+from billing.accounts.registration import check_number
 from billing.accounts.tables import Account, AuditEntry
 from billing.ids import new_id
 
@@ -27,6 +28,7 @@ class AccountNotFound(LookupError):
 
 async def create(session: AsyncSession, values: Mapping[str, Any], actor: str, now: datetime) -> Account:
     """A new account from the fields given; the rest takes the contract's defaults (design.md section 3)."""
+    check_number(values.get("tax_country"), values.get("tax_registration_number"))
     account_id = new_id("acc", now)
     account = Account(
         id=account_id, owner_group=values.get("owner_group") or account_id, created_at=now, **_without(values)
@@ -44,6 +46,8 @@ async def change(
     account = await session.get(Account, account_id, with_for_update=True)
     if account is None:
         raise AccountNotFound(account_id)
+    given = {"tax_country": account.tax_country, **values}
+    check_number(given["tax_country"], values.get("tax_registration_number"))
     for name, value in values.items():
         setattr(account, name, value)
     account.epoch += 1
@@ -91,6 +95,20 @@ def audit(
 ) -> None:
     """Append to the audit log within the caller's transaction."""
     session.add(AuditEntry(at=now, actor=actor, action=action, subject=subject, change=dict(change)))
+
+
+async def audit_page(
+    session: AsyncSession, *, subject: str | None, actor: str | None, before: int | None, count_max: int
+) -> Sequence[AuditEntry]:
+    """Audit entries, newest first, before a cursor; of one subject or one actor."""
+    query = select(AuditEntry).order_by(col(AuditEntry.id).desc()).limit(count_max)
+    if subject is not None:
+        query = query.where(col(AuditEntry.subject) == subject)
+    if actor is not None:
+        query = query.where(col(AuditEntry.actor) == actor)
+    if before is not None:
+        query = query.where(col(AuditEntry.id) < before)
+    return (await session.execute(query)).scalars().all()
 
 
 def _without(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from msgspec.structs import replace
 
 from billing.money import nano_usd_up
 from billing.terms import Counters
@@ -102,6 +103,8 @@ class History:
         self._recalls = [Recall(records_max=each_max, freed_s=bounds.freed_s) for _ in range(shards)]
         self.open_holds: Callable[[int], Iterable[Operation]] = lambda shard: ()
         """The registrations of a shard's open calls."""
+        self.others: Callable[[int], Awaitable[None]] = _nobody
+        """Whoever else has something to tell a shard that is back."""
         self.live_workers = 0
 
     # ---- what calls leave here ----------------------------------------------------------------------------------------------
@@ -135,6 +138,7 @@ class History:
         """Redis was away and has come back as it was: of the open calls it does not know those that went on without it."""
         for batch in _batches(list(self.open_holds(shard))):
             await asyncio.gather(*(self._ask(shard, operation) for operation in batch))
+        await self.others(shard)
 
     async def leave(self) -> None:
         """This worker ends: nobody is to wait for it."""
@@ -158,6 +162,7 @@ class History:
             recall.put_back([*again, *settled[len(again) :]])
             raise
         recall.put_back(again)
+        await self.others(shard)
         RETOLD_RECORDS.inc(len(again))
         log.warning("history_moved", shard=shard, holds=len(holds), given_back=len(freed), settled=len(settled))
 
@@ -185,6 +190,10 @@ class History:
                 return told
             reply = await self._ask(shard, operation)
         return replace(told, stream_id=reply[4])
+
+
+async def _nobody(shard: int) -> None:
+    """Nobody else has anything to tell."""
 
 
 def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:

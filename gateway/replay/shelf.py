@@ -5,7 +5,8 @@ A claim is taken before the call is admitted, and freed where upstream never beg
 begun to answer can be taken over after the lease, as another attempt of the same call; one that it had is answered with "gone", because it
 was served and is charged.
 While Redis is away claims are neither found nor made: the call goes on and its answer says so (two faults, a lost answer and a lost
-Redis, can make a retry a second call).
+Redis, can make a retry a second call). What it could not be told of calls that ended meanwhile, and what a failover may have forgotten,
+it is told again when it is back (`tell_again`): calls under way, and those that ended within the last seconds.
 Units: seconds, ms, bytes. Errors: none of its own; what Redis refuses is logged once in a row and counts as away.
 """
 
@@ -13,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
+from collections import deque
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +30,8 @@ SCRIPT = (Path(__file__).parent / "scripts" / "claims.lua").read_text(encoding="
 _SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()  # noqa: S324 - the name that Redis gives a script
 _RENEWALS_A_LEASE = 3
 _RENEWED_AT_ONCE_MAX = 64
+_FORGOTTEN_S = 5.0
+"""What ended longer ago, a failover has not forgotten."""
 log = structlog.get_logger("replay")
 
 
@@ -46,6 +51,9 @@ class ShelfBounds:
     lease_s: float
     total_max_bytes: int
     claims_max: int
+    recent_max_bytes: int = 16 * 1024 * 1024
+    """Sealed answers of the last seconds, in this process."""
+    recent_max: int = 10_000
 
 
 @dataclass(slots=True, eq=False)
@@ -76,6 +84,15 @@ class Found:
     sealed: bytes = b""
 
 
+@dataclass(slots=True)
+class _Ended:
+    """A call that has ended, and what was to be kept of it; `told_s` on the monotonic clock, None where Redis did not take it."""
+
+    claim: Claim
+    sealed: bytes
+    told_s: float | None
+
+
 class Shelf:
     """The claims that this process holds, and the way to all others."""
 
@@ -84,6 +101,8 @@ class Shelf:
         self._bounds = bounds
         self._lease_ms, self._keep_ms = int(bounds.lease_s * 1000), bounds.keep_s * 1000
         self._open: set[Claim] = set()
+        self._ended: deque[_Ended] = deque()
+        self._ended_bytes = 0
         self._renewing: asyncio.Task[None] | None = None
         self._away = False
 
@@ -115,10 +134,34 @@ class Shelf:
         if claim.state != "begun":
             return
         claim.state = "done"
-        sealed = b"" if answer is None else claim.seal.close(claim.origin, answer)
+        ended = _Ended(claim, b"" if answer is None else claim.seal.close(claim.origin, answer), None)
+        await self._keep(ended)
+        self._remember(ended)
+
+    async def _keep(self, ended: _Ended) -> None:
         total_max_bytes = self._bounds.total_max_bytes // self._bounds.shards
         replay_ms = int(self._bounds.replay_s * 1000)
-        await self._step(claim, "keep", self._keep_ms, replay_ms, total_max_bytes, sealed)
+        reply = await self._step(ended.claim, "keep", self._keep_ms, replay_ms, total_max_bytes, ended.sealed)
+        ended.told_s = None if reply is None else time.monotonic()
+
+    def _remember(self, ended: _Ended) -> None:
+        """For a few seconds, or until Redis can be told; of what is too much, the answer is forgotten first."""
+        bounds, long_ago_s = self._bounds, time.monotonic() - _FORGOTTEN_S
+        while self._ended and (
+            len(self._ended) >= bounds.recent_max
+            or (self._ended[0].told_s is not None and self._ended[0].told_s < long_ago_s)
+        ):
+            self._ended_bytes -= len(self._ended.popleft().sealed)
+        if self._ended_bytes + len(ended.sealed) > bounds.recent_max_bytes:
+            ended.sealed = b""
+        self._ended.append(ended)
+        self._ended_bytes += len(ended.sealed)
+
+    async def tell_again(self, shard: int) -> None:
+        """Redis is back, with what it had or with less: tell it what it may not know of this process's calls."""
+        await asyncio.gather(*(self._hold(claim) for claim in list(self._open) if claim.shard == shard))
+        for ended in [ended for ended in self._ended if ended.claim.shard == shard]:
+            await self._keep(ended)
 
     async def free(self, claim: Claim) -> None:
         """Upstream did not begin to answer: the key can be used again at once."""

@@ -89,7 +89,7 @@ end
 
 local function keep(keep_ms, replay_ms, total_max, sealed)
   if not write('done', 0, keep_ms) then return {'lost'} end
-  if #sealed == 0 then return {'kept'} end
+  if #sealed == 0 or redis.call('EXISTS', KEYS[2]) == 1 then return {'kept'} end
   if not make_room(#sealed, total_max) then return {'large'} end
   redis.call('SET', KEYS[2], sealed, 'PX', replay_ms)
   redis.call('INCRBY', KEYS[4], #sealed)

@@ -16,6 +16,7 @@ from gateway.sandbox.stores import Stores
 from tests.gateway.admission.shard import open_pipe
 
 SEAL = Seal("sk-solar-" + "a" * 43, "acc_1", "key_1", "order-7")
+OTHER_SEAL = Seal("sk-solar-" + "a" * 43, "acc_1", "key_1", "order-8")
 BOUNDS = ShelfBounds(shards=1, keep_s=86_400, replay_s=120.0, lease_s=5.0, total_max_bytes=100_000, claims_max=1000)
 
 
@@ -24,16 +25,16 @@ class Works:
 
     def __init__(self, url: str, redis: Redis) -> None:
         self.redis = redis
-        self._pipe = open_pipe(url)
+        self.pipe = open_pipe(url)
 
     def shelf(self, **bounds: Any) -> Shelf:
         def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
-            return self._pipe.ask(*command)
+            return self.pipe.ask(*command)
 
         return Shelf(ask, replace(BOUNDS, **bounds))
 
     async def close(self) -> None:
-        await self._pipe.close()
+        await self.pipe.close()
 
 
 @pytest.fixture
@@ -195,6 +196,53 @@ async def test_a_claim_that_redis_lost_is_written_again_by_its_worker(works: Wor
     await works.redis.flushall()
     await shelf.finish(claim, b"x")
     assert (await found(other)).what == "answer"
+
+
+async def test_what_a_failover_forgot_of_the_last_seconds_is_told_again_once(works: Works) -> None:
+    shelf, other = works.shelf(), works.shelf()
+    claim = await claimed(shelf)
+    await shelf.begin(claim)
+    await shelf.finish(claim, b"answer")
+    running = await claimed(shelf, "call-7", seal=OTHER_SEAL)
+    await shelf.begin(running)
+    await works.redis.flushall()
+    for _ in range(2):
+        await shelf.tell_again(0)
+    kept = await found(other)
+    assert (kept.what, SEAL.open("call-1", kept.sealed)) == ("answer", b"answer")
+    assert await other.claim(OTHER_SEAL, 0, "call-8", "d") == Found("running", "call-7")
+    kept_bytes: Any = await works.redis.get("{s0}:x.bytes")
+    assert int(kept_bytes) == len(kept.sealed)
+
+
+async def test_what_redis_could_not_be_told_of_a_call_that_ended_it_is_told_when_it_is_back(works: Works) -> None:
+    away = False
+
+    def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
+        if away:
+            raise ConnectionError
+        return works.pipe.ask(*command)
+
+    shelf = Shelf(ask, BOUNDS)
+    claim = await claimed(shelf)
+    away = True
+    await shelf.begin(claim)
+    await shelf.finish(claim, b"answer")
+    away = False
+    assert await found(works.shelf()) == Found("running", "call-1")
+    await shelf.tell_again(0)
+    assert (await found(works.shelf())).what == "answer"
+
+
+async def test_answers_of_the_last_seconds_have_a_bound_in_memory_too(works: Works) -> None:
+    shelf = works.shelf(recent_max_bytes=1000, recent_max=3)
+    for number in range(5):
+        seal = Seal("sk-solar-" + "a" * 43, "acc_1", "key_1", f"order-{number}")
+        claim = await claimed(shelf, f"call-{number}", seal=seal)
+        await shelf.begin(claim)
+        await shelf.finish(claim, b"x" * 500)
+    assert len(shelf._ended) == 3
+    assert shelf._ended_bytes == sum(len(ended.sealed) for ended in shelf._ended) <= 1000
 
 
 async def test_answers_have_a_bound_together_and_make_room_when_they_expire(works: Works) -> None:
