@@ -137,17 +137,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         ),
         standby=standby,
         keeper=keeper,
-        identify=Identify(
-            reader_of_callers(sessions, clock),
-            clock,
-            entries_max=settings.key_cache_max,
-            fresh_s=settings.key_cache_s,
-            guesses=Guesses(
-                burst=settings.unknown_keys_burst,
-                per_minute=settings.unknown_keys_per_minute,
-                addresses_max=settings.unknown_keys_addresses_max,
-            ),
-        ),
+        identify=_open_identify(settings, sessions, clock),
         prices=PriceTable(reader_of_cards(sessions)),
         solar=_open_solar(settings),
         call_log=CallLog(),
@@ -283,6 +273,21 @@ def open_drain(house: House) -> Drain:
         unreadable_max=settings.unreadable_max,
     )
     return Drain(house.redis, house.ticker, house.sessions, house.clock, bounds)
+
+
+def _open_identify(settings: Settings, sessions: Sessions, clock: Clock) -> Identify:
+    guesses = Guesses(
+        burst=settings.unknown_keys_burst,
+        per_minute=settings.unknown_keys_per_minute,
+        addresses_max=settings.unknown_keys_addresses_max,
+    )
+    return Identify(
+        reader_of_callers(sessions, clock),
+        clock,
+        entries_max=settings.key_cache_max,
+        fresh_s=settings.key_cache_s,
+        guesses=guesses,
+    )
 
 
 def _open_keeper(settings: Settings, ticker: Ticker) -> Keeper:
