@@ -68,6 +68,8 @@ from gateway.upstream.solar import Solar
 from gateway.upstream.transport import PooledTransport
 
 _PROBE_S = 1.0
+_GUESSES_SHARD = 0
+"""One shard counts guesses, of all accounts' keys: nobody knows yet whose they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     standby = _open_standby(settings, ticker, journal, ledger, sessions)
     keeper = _open_keeper(settings, ticker)
     standby.history.open_holds = keeper.registrations
+    standby.open_calls, keeper.grow = keeper.open_calls, standby.grow
     house = House(
         settings=settings,
         clock=clock,
@@ -149,6 +152,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
                 burst=settings.unknown_keys_burst,
                 per_minute=settings.unknown_keys_per_minute,
                 addresses_max=settings.unknown_keys_addresses_max,
+                shared=partial(ticker.ask, _GUESSES_SHARD),
             ),
         ),
         prices=PriceTable(reader_of_cards(sessions)),
@@ -324,6 +328,7 @@ def _open_standby(
             unconfirmed_keys_s=settings.offline_keys_s if settings.offline_keys == "allow" else 0.0,
         ),
         bounds=HistoryBounds(rebuild_s=settings.rebuild_wait_s, records_max=settings.recent_records_max),
+        rates_max=settings.key_cache_max,
     )
 
 
