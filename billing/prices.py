@@ -75,6 +75,8 @@ class Price:
     buy_texts: tuple[str, str, str, str, str] | None = field(init=False, repr=False, compare=False)
     pico: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """`pico_usd` of the kinds in the order in which grants pay, then of the pages."""
+    units: tuple[tuple[int, ...], int] = field(init=False, repr=False, compare=False)
+    """`_units_of` these prices after discount."""
     _pico: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class Price:
         buy = self.buy and tuple(str(self.buy.of(kind)) for kind in kinds)
         object.__setattr__(self, "buy_texts", buy)
         object.__setattr__(self, "_pico", {kind: self._pico_of(kind) for kind in kinds})
+        object.__setattr__(self, "units", _units_of(self.prices, self.discount))
         object.__setattr__(self, "pico", tuple(self._pico[kind] for kind in (*GRANT_ORDER, *PAGE_KINDS)))
 
     def _pico_of(self, kind: str) -> int:
@@ -141,17 +144,22 @@ def price_on(
 
 def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
     """The exact cost before discount and grants, USD."""
-    return _sum(usage, NOTHING, prices, ZERO)
+    return _sum(usage, NOTHING, *_units_of(prices, ZERO))
 
 
 def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
     """The exact cost of a call, USD: Σ (count − granted) × price × (1 − discount)."""
-    return _sum(usage, granted, prices, discount)
+    return _sum(usage, granted, *_units_of(prices, discount))
 
 
-def _sum(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
+def cost_at(price: Price, usage: Usage, granted: Usage = NOTHING) -> Decimal:
+    """`cost` at a price whose units were worked out when it was decided."""
+    return _sum(usage, granted, *price.units)
+
+
+def _sum(usage: Usage, granted: Usage, unit_prices: tuple[int, ...], places: int) -> Decimal:
     """In whole numbers of the smallest unit that all these prices are multiples of; a Decimal only at the end."""
-    (input_, cached, output, standard, enhanced), places = _units_of(prices, discount)
+    input_, cached, output, standard, enhanced = unit_prices
     units = (
         (usage.input_tokens - granted.input_tokens) * input_
         + (usage.cached_input_tokens - granted.cached_input_tokens) * cached
