@@ -124,31 +124,10 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         sessions=sessions,
         redis=redis,
         ticker=ticker,
-        admission=Admission(
-            ticker,
-            ledger,
-            standby,
-            PromptRatios(entries_max=settings.prompt_ratios_max),
-            Patience(wait_s=settings.budget_wait_s, waiting_max=settings.budget_waiting_max),
-            shards=settings.shards,
-            hold_s=settings.hold_lease_s,
-            settle_retry_s=settings.settle_retry_s,
-            settled_memory_s=settings.settled_memory_s,
-        ),
+        admission=_open_admission(settings, ticker, ledger, standby),
         standby=standby,
         keeper=keeper,
-        identify=Identify(
-            reader_of_callers(sessions, clock),
-            clock,
-            entries_max=settings.key_cache_max,
-            fresh_s=settings.key_cache_s,
-            guesses=Guesses(
-                burst=settings.unknown_keys_burst,
-                per_minute=settings.unknown_keys_per_minute,
-                addresses_max=settings.unknown_keys_addresses_max,
-                shared=partial(ticker.ask, _GUESSES_SHARD),
-            ),
-        ),
+        identify=_open_identify(settings, ticker, sessions, clock),
         prices=PriceTable(reader_of_cards(sessions)),
         solar=_open_solar(settings),
         call_log=CallLog(),
@@ -304,6 +283,36 @@ async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None
             return await load_counters(session, account_id)
     except (StorageError, OSError):
         raise ServiceUnavailable from None
+
+
+def _open_admission(settings: Settings, ticker: Ticker, ledger: LedgerSync, standby: Standby) -> Admission:
+    return Admission(
+        ticker,
+        ledger,
+        standby,
+        PromptRatios(entries_max=settings.prompt_ratios_max),
+        Patience(wait_s=settings.budget_wait_s, waiting_max=settings.budget_waiting_max),
+        shards=settings.shards,
+        hold_s=settings.hold_lease_s,
+        settle_retry_s=settings.settle_retry_s,
+        settled_memory_s=settings.settled_memory_s,
+    )
+
+
+def _open_identify(settings: Settings, ticker: Ticker, sessions: Sessions, clock: Clock) -> Identify:
+    guesses = Guesses(
+        burst=settings.unknown_keys_burst,
+        per_minute=settings.unknown_keys_per_minute,
+        addresses_max=settings.unknown_keys_addresses_max,
+        shared=partial(ticker.ask, _GUESSES_SHARD),
+    )
+    return Identify(
+        reader_of_callers(sessions, clock),
+        clock,
+        entries_max=settings.key_cache_max,
+        fresh_s=settings.key_cache_s,
+        guesses=guesses,
+    )
 
 
 def _open_standby(
