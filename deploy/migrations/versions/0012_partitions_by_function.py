@@ -1,12 +1,12 @@
 """A function makes a month's partition, so that the application's role need not own the ledger.
 
-Revision 0011.
+Revision 0012.
 """
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
