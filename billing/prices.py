@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from billing.money import ZERO, multiply, shift
 from billing.usage import GRANT_ORDER, NOTHING, PAGE_KINDS, TOKEN_KINDS, Usage
@@ -139,32 +140,39 @@ def price_on(
     return Price(model, card.id, card.models[model], discount, discount_reason, buy)
 
 
+class UnitPrices(NamedTuple):
+    """The price of one token or page of each kind after discount, in whole units of 10^−`places` USD. Exact."""
+
+    of: tuple[int, ...]
+    places: int
+
+
 def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
     """The exact cost before discount and grants, USD."""
-    return _sum(usage, NOTHING, prices, ZERO)
+    return cost(usage, NOTHING, prices, ZERO)
 
 
 def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
     """The exact cost of a call, USD: Σ (count − granted) × price × (1 − discount)."""
-    return _sum(usage, granted, prices, discount)
+    each = unit_prices(prices, discount)
+    return shift(units(usage, granted, each), -each.places)
 
 
-def _sum(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
-    """In whole numbers of the smallest unit that all these prices are multiples of; a Decimal only at the end."""
-    (input_, cached, output, standard, enhanced), places = _units_of(prices, discount)
-    units = (
+def units(usage: Usage, granted: Usage, each: UnitPrices) -> int:
+    """The exact cost of a call in whole numbers: units of 10^−`each.places` USD."""
+    input_, cached, output, standard, enhanced = each.of
+    return (
         (usage.input_tokens - granted.input_tokens) * input_
         + (usage.cached_input_tokens - granted.cached_input_tokens) * cached
         + (usage.output_tokens - granted.output_tokens) * output
         + (usage.standard_pages - granted.standard_pages) * standard
         + (usage.enhanced_pages - granted.enhanced_pages) * enhanced
     )
-    return shift(units, -places)
 
 
 @lru_cache(maxsize=4096)
-def _units_of(prices: ModelPrice, discount: Decimal) -> tuple[tuple[int, ...], int]:
-    """(the price of one token or page of each kind after discount, in units of 10^−places USD; places). Exact."""
+def unit_prices(prices: ModelPrice, discount: Decimal) -> UnitPrices:
+    """The unit of which all these prices are multiples, and how many of it each is."""
     exact = [multiply(prices.unit(kind), 1 - discount) for kind in (*TOKEN_KINDS, *PAGE_KINDS)]
     places = max(0, *(-int(price.as_tuple().exponent) for price in exact))
-    return tuple(int(shift(price, places)) for price in exact), places
+    return UnitPrices(tuple(int(shift(price, places)) for price in exact), places)
