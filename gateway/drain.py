@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 
 import msgspec
 import structlog
@@ -20,14 +19,14 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from billing.database import Sessions
-from billing.ids import instant_of
-from billing.ledger.entry import Settled
+from billing.ledger.entry import Settled, entry_of
 from billing.ledger.journal import append
+from billing.ledger.lines import to_row_line
 from billing.ledger.read import RunningTotal, totals_of
-from billing.ledger.record import UsageRecord, from_wire_prices, from_wire_record
+from billing.ledger.record import UsageRecord, from_wire_record
 from billing.money import add, nano_usd_up
 from billing.periods import Month
-from billing.usage import GRANT_ORDER, Usage
+from billing.usage import GRANT_ORDER
 from gateway.admission.batch import Ticker, shard_of, stream_key
 from gateway.admission.connect import AnyRedis
 from gateway.admission.pipe import StoreUnavailable
@@ -245,9 +244,8 @@ def _counts_in(fields: dict[bytes, bytes], name: bytes) -> list[int]:
 
 def _checked(record: UsageRecord) -> UsageRecord:
     """A record of which every part can be read; raises what its parts raise."""
-    instant_of(record.uuid), record.day, Month.parse(record.billing_month)
-    from_wire_prices(record.prices), Usage(*record.usage), Decimal(record.discount)
-    from_wire_prices(record.buy_prices or record.prices), Usage(*record.absorbed)
+    Month.parse(record.billing_month)
+    to_row_line(entry_of(Settled(record), ""), 0, "")
     return record
 
 
