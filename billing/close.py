@@ -25,7 +25,6 @@ from typing import Any
 
 from billing.accounts.store import audit, zones
 from billing.accounts.tables import Account
-from billing.club.tiers import DEFAULT_TIERS, Tier
 from billing.database import Session, Sessions
 from billing.fx import newest, rate_on
 from billing.invoice.draft import BASE_CURRENCY, Draft, FxQuote, Payer, draft_invoice
@@ -112,7 +111,6 @@ async def close_month(
     grace_s: int,
     actor: str,
     progress: Progress,
-    tiers: Sequence[Tier] = DEFAULT_TIERS,
     seller: Mapping[str, Any] | None = None,
 ) -> MonthClosed:
     """Close a month, or finish closing it, or say what closing it would come to (`draft`, writes nothing).
@@ -120,8 +118,8 @@ async def close_month(
     `seller` is who issues the invoices, as they will say for good.
     """
     if draft:
-        return await _draft_month(sessions, month, now, progress, tiers)
-    await _seal_month(sessions, month, now, grace_s, actor, tiers)
+        return await _draft_month(sessions, month, now, progress)
+    await _seal_month(sessions, month, now, grace_s, actor)
     async with sessions() as session:
         accounts = await booked_accounts(session, str(month))
         booked = await booked_month(session, str(month))
@@ -132,21 +130,19 @@ async def close_month(
         invoices += [_name(invoice)] if invoice else []
         progress(done, len(accounts) + 1)
     async with sessions.begin() as session:
-        shares = await _share_once(session, month, now, tiers)
+        shares = await _share_once(session, month, now)
     progress(len(accounts) + 1, len(accounts) + 1)
     return MonthClosed(month, False, invoices, shares)
 
 
-async def _seal_month(
-    sessions: Sessions, month: Month, now: datetime, grace_s: int, actor: str, tiers: Sequence[Tier]
-) -> None:
+async def _seal_month(sessions: Sessions, month: Month, now: datetime, grace_s: int, actor: str) -> None:
     async with sessions.begin() as session:
         if str(month) in await closed_months(session):
             return
         possible_from = await _over_at(session, month) + timedelta(seconds=grace_s)
         if now < possible_from:
             raise MonthNotOver(month, possible_from)
-        await check_month(session, month, tiers)
+        await check_month(session, month)
         await hold_appends(session)
         closed = await closed_months(session)
         if str(month) in closed:
@@ -207,27 +203,25 @@ def _draft_one(account: Account, month: Month, booked: BookedMonth, fx: FxQuote 
     return draft_invoice(payer, str(month), booked.groups, booked.cost, fx)
 
 
-async def _share_once(session: Session, month: Month, now: datetime, tiers: Sequence[Tier]) -> list[Statement]:
+async def _share_once(session: Session, month: Month, now: datetime) -> list[Statement]:
     if await share_month(session, str(month)) is None:
         issued = await invoices_of(session, str(month))
         accounts = await accounts_named(session, (each.invoice.account_id for each in issued))
         billed = [Billed(accounts[each.invoice.account_id], each.lines, each.invoice.number) for each in issued]
-        shared = await compute_month(session, month, billed, tiers, now)
+        shared = await compute_month(session, month, billed, now)
         if await save_month(session, shared.month, shared.statements):
             return list(shared.statements)
     return await shares_of(session, str(month))
 
 
-async def _draft_month(
-    sessions: Sessions, month: Month, now: datetime, progress: Progress, tiers: Sequence[Tier]
-) -> MonthClosed:
+async def _draft_month(sessions: Sessions, month: Month, now: datetime, progress: Progress) -> MonthClosed:
     """One consistent snapshot, read only. A month that still runs is converted at the newest rate known."""
     names: list[InvoiceName] = []
     drafts: list[Draft] = []
     billed: list[Billed] = []
     async with sessions() as session:
         await session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
-        await check_month(session, month, tiers)
+        await check_month(session, month)
         accounts = await booked_accounts(session, str(month))
         booked = await booked_month(session, str(month))
         for done, account in enumerate(accounts, start=1):
@@ -241,7 +235,7 @@ async def _draft_month(
                 billed.append(Billed(account, draft.lines))
             progress(done, len(accounts) + 1)
         if await share_month(session, str(month)) is None:
-            shares = list((await compute_month(session, month, billed, tiers, now)).statements)
+            shares = list((await compute_month(session, month, billed, now)).statements)
         else:
             shares = await shares_of(session, str(month))
     progress(len(accounts) + 1, len(accounts) + 1)

@@ -1,16 +1,18 @@
 """Rate cards in Postgres: prices that hold from an instant on.
 
 Conversions: `from_wire_models` (the contract's JSON) and `from_row_card`. Prices are decimal strings on the wire and in the row.
-Errors: `RateCardInUse` where a backdated card would reprice calls that stand in the ledger; `ValueError` for a malformed card.
+Errors: `RateCardInUse` where a backdated card would reprice calls that stand in the ledger; `RateCardOverlaps` where another card of
+the same account and instant prices the same model; `ValueError` for a malformed card.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import Field, SQLModel, col, select
 
@@ -18,6 +20,8 @@ from billing.database import DOCUMENT, INSTANT
 from billing.ids import new_id
 from billing.prices import ModelPrice, RateCard
 
+_CARDS_LOCK = 7_061_011
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TOKEN_PRICES = ("input", "cached_input", "output")
 _PAGE_PRICES = ("standard", "enhanced")
 
@@ -42,6 +46,14 @@ class RateCardInUse(ValueError):
         super().__init__(f"the ledger has calls since {effective_at:%Y-%m-%dT%H:%M:%SZ} that this card would reprice")
 
 
+class RateCardOverlaps(ValueError):
+    """Of two prices from the same instant on nobody could say which one holds."""
+
+    def __init__(self, card_id: str, name: str, effective_at: datetime) -> None:
+        super().__init__(f"card {card_id} prices {name!r} from {effective_at:%Y-%m-%dT%H:%M:%SZ} on already")
+        self.card_id, self.name = card_id, name
+
+
 CallsSince = Callable[[AsyncSession, Sequence[str], datetime, str | None], Awaitable[bool]]
 """Has the ledger a call for one of these model names since an instant (of one account)?"""
 
@@ -53,6 +65,7 @@ async def add_card(
     from_wire_models(values["models"])
     from_wire_buys(values["models"])
     effective_at, account_id = values["effective_at"], values.get("account_id")
+    await _check_overlap(session, effective_at, account_id, _names(values["models"]))
     if effective_at < now and await calls_since(session, _names(values["models"]), effective_at, account_id):
         raise RateCardInUse(effective_at)
     row = RateCardRow(
@@ -67,6 +80,20 @@ async def add_card(
     session.add(row)
     await session.flush()
     return row
+
+
+async def _check_overlap(
+    session: AsyncSession, effective_at: datetime, account_id: str | None, names: Sequence[str]
+) -> None:
+    """Cards are posted one after another. What a sandbox begins with, at the epoch, may be stated anew."""
+    await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CARDS_LOCK})
+    if effective_at <= _EPOCH:
+        return
+    query = select(RateCardRow).where(col(RateCardRow.effective_at) == effective_at)
+    for row in (await session.execute(query.order_by(col(RateCardRow.id)))).scalars():
+        shared = sorted(set(_names(row.models)) & set(names))
+        if row.account_id == account_id and shared:
+            raise RateCardOverlaps(row.id, shared[0], effective_at)
 
 
 async def all_cards(session: AsyncSession) -> list[RateCard]:
@@ -99,7 +126,10 @@ def from_wire_models(wire: Mapping[str, Any]) -> tuple[dict[str, ModelPrice], di
         if not isinstance(entry, Mapping):
             raise ValueError(f"models.{model}: must be an object")
         models[model] = ModelPrice(**_prices(model, entry, ("aliases", "buy")))
-        aliases.update(dict.fromkeys(entry.get("aliases", ()), model))
+        for alias in entry.get("aliases", ()):
+            if alias in wire or aliases.get(alias, model) != model:
+                raise ValueError(f"models.{model}.aliases: {alias!r} is priced twice on this card")
+            aliases[alias] = model
     return models, aliases
 
 
@@ -140,9 +170,9 @@ def _names(wire: Mapping[str, Any]) -> list[str]:
     return [name for model, entry in wire.items() for name in (model, *entry.get("aliases", ()))]
 
 
-def _price(model: str, field: str, text: Any) -> Decimal:
+def _price(model: str, field: str, said: Any) -> Decimal:
     try:
-        price = Decimal(text) if isinstance(text, str) else None
+        price = Decimal(said) if isinstance(said, str) else None
     except InvalidOperation:
         price = None
     if price is None or not price.is_finite() or price < 0 or price > 1_000_000 or -int(price.as_tuple().exponent) > 12:

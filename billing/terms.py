@@ -14,7 +14,8 @@ from decimal import Decimal
 from billing.accounts.tables import Account
 from billing.club.standing import token_steps
 from billing.club.store import contributions_of, grants_of
-from billing.club.tiers import Tier, tier_changes
+from billing.club.tier_store import tier_tables
+from billing.club.tiers import Reached, tier_changes
 from billing.database import Session
 from billing.fx import newest_rate
 from billing.ledger.read import RunningTotal, grant_use, totals_of
@@ -27,7 +28,7 @@ class Terms:
     """An account and the tiers it has reached, oldest first."""
 
     account: Account
-    tiers: tuple[tuple[datetime, Tier], ...]
+    tiers: tuple[Reached, ...]
     usd_per_unit: Decimal | None
     """USD for one unit of the account's currency, at the rate for this month's caps; None where no rate is known."""
 
@@ -75,7 +76,7 @@ async def load_terms(session: Session, account: Account, now: datetime) -> Terms
     """The terms of an account that was read in this transaction."""
     accepted = token_steps(await contributions_of(session, account.id))
     usd_per_unit = await usd_per_unit_of(session, account.currency, account.timezone, now)
-    return Terms(account, tier_changes(accepted), usd_per_unit)
+    return Terms(account, tier_changes(accepted, await tier_tables(session)), usd_per_unit)
 
 
 async def units_per_usd_of(session: Session, currency: str, zone: str, now: datetime) -> Decimal | None:

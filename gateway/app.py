@@ -25,7 +25,7 @@ from billing.database import Sessions, StorageError, answers, open_engine, sessi
 from billing.exports.accounting import Chart
 from billing.ledger.read import settled_calls
 from billing.terms import Counters, load_counters
-from gateway.admission.admit import Admission
+from gateway.admission.admit import Admission, Patience
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.connect import AnyPipe, AnyRedis, open_pipe, open_redis, redis_answers
 from gateway.admission.history import HistoryBounds, LedgerSync
@@ -38,7 +38,7 @@ from gateway.alerts.webhook import WebhookSender
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
-from gateway.drain import Drain, flushed
+from gateway.drain import Drain, DrainBounds, flushed, unreadable
 from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
@@ -53,6 +53,7 @@ from gateway.keys.guesses import Guesses
 from gateway.keys.identify import Identify, reader_of_callers
 from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
+from gateway.meter.learned import PromptRatios
 from gateway.metrics import CallCounts
 from gateway.office.club import CLUB
 from gateway.office.invoices import INVOICES
@@ -130,6 +131,8 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             ticker,
             ledger,
             standby,
+            PromptRatios(entries_max=settings.prompt_ratios_max),
+            Patience(wait_s=settings.budget_wait_s, waiting_max=settings.budget_waiting_max),
             shards=settings.shards,
             hold_s=settings.hold_lease_s,
             settle_retry_s=settings.settle_retry_s,
@@ -218,6 +221,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
         prices=house.prices,
         admission=house.admission,
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
+        unreadable=partial(unreadable, house.redis, settings.shards),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
         seller=_seller(settings),
@@ -271,17 +275,16 @@ def open_alerts(house: House) -> AlertJob:
 def open_drain(house: House) -> Drain:
     """The background job that moves usage records into the ledger."""
     settings = house.settings
-    return Drain(
-        house.redis,
-        house.ticker,
-        house.sessions,
-        house.clock,
+    bounds = DrainBounds(
         shards=settings.shards,
         batch_max=settings.drain_batch_max,
         idle_ms=settings.drain_idle_ms,
         swept_memory_s=settings.swept_memory_s,
         settled_memory_s=settings.settled_memory_s,
+        stop_s=settings.drain_stop_s,
+        unreadable_max=settings.unreadable_max,
     )
+    return Drain(house.redis, house.ticker, house.sessions, house.clock, bounds)
 
 
 def _open_keeper(settings: Settings, ticker: Ticker) -> Keeper:

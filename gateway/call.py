@@ -58,15 +58,16 @@ class Caller(msgspec.Struct, frozen=True):
     monthly_cap_nano_usd: int = NO_CAP
     key_cap_nano_usd: int = NO_CAP
     prepaid_nano_usd: int | None = None
-    discounts: tuple[tuple[datetime, str, Decimal], ...] = ()
+    discounts: tuple[tuple[datetime, str, Decimal, str], ...] = ()
+    """Since when which tier gives which discount, and why: oldest first."""
 
-    def discount_at(self, instant: datetime) -> tuple[Decimal, str]:
-        """The club discount in force at an instant, and the name of its tier."""
-        in_force = (Decimal(0), "none")
-        for since, tier, discount in self.discounts:
+    def discount_at(self, instant: datetime) -> tuple[Decimal, str, str]:
+        """The club discount in force at an instant, the name of its tier, and why (as the entry of a call says it)."""
+        in_force = (Decimal(0), "none", "none")
+        for since, tier, discount, reason in self.discounts:
             if since > instant:
                 break
-            in_force = (discount, tier)
+            in_force = (discount, tier, reason)
         return in_force
 
     def money_scopes(self, month: str) -> list[tuple[str, int]]:

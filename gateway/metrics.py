@@ -66,6 +66,12 @@ DRAIN_FAULTS = Counter("solar_drain_faults_total", "Drain rounds that failed and
 DRAIN_LAG_RECORDS = Gauge(
     "solar_drain_lag_records", "Usage records not yet in the ledger", multiprocess_mode="mostrecent"
 )
+UNREADABLE_RECORDS = Counter(
+    "solar_unreadable_records_total", "Usage records that could not be read or stored, and were set aside"
+)
+UNREADABLE_WAITING_RECORDS = Gauge(
+    "solar_unreadable_waiting_records", "Such records that wait for an operator", multiprocess_mode="mostrecent"
+)
 SWEPT_HOLDS = Counter("solar_swept_holds_total", "Holds whose worker was gone, booked as estimated")
 JOURNAL_BYTES = Gauge(
     "solar_journal_bytes", "Settlements on the local disk that Redis has not taken yet", multiprocess_mode="livesum"

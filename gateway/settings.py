@@ -92,6 +92,16 @@ class Settings(BaseSettings):
     stream_extend_wait_s: float = Field(
         default=2.0, gt=0, le=30, description="how long a stream whose slice is used up waits for the next"
     )
+    budget_wait_s: float = Field(
+        default=1.0,
+        ge=0,
+        le=8,
+        description="how long a call that a budget does not cover waits where open holds may make room; 0: not",
+    )
+    budget_waiting_max: int = Field(default=1000, ge=0, le=1_000_000, description="so many calls of a worker at once")
+    prompt_ratios_max: int = Field(
+        default=10_000, ge=1, le=10_000_000, description="account and model pairs whose tokens per byte are known"
+    )
     hold_lease_s: float = Field(default=30.0, ge=1, le=3600, description="a hold not renewed for so long is an orphan")
     hold_sent_mark_s: float = Field(
         default=0.1,
@@ -182,6 +192,18 @@ class Settings(BaseSettings):
     database_connections_max: int = Field(default=8, ge=2, le=200)
     drain_batch_max: int = Field(default=500, ge=1, le=10_000)
     drain_idle_ms: int = Field(default=20, ge=1, le=5000)
+    drain_stop_s: float = Field(
+        default=15.0,
+        ge=0,
+        le=300,
+        description="told to stop, the drain goes on for so long; the rest waits on the stream",
+    )
+    unreadable_max: int = Field(
+        default=10_000,
+        ge=1,
+        le=1_000_000,
+        description="records that cannot be read, kept for an operator by each shard",
+    )
     usage_stream_max: int = Field(default=1_000_000, ge=1000, le=100_000_000)
     usage_wait_s: float = Field(default=2.0, ge=0, le=30)
     month_grace_s: int = Field(default=7200, ge=0, le=864_000)
@@ -213,6 +235,9 @@ class Settings(BaseSettings):
     shutdown_grace_s: float = Field(default=30.0, ge=0, le=3600, description="running calls may go on for so long")
     shutdown_delay_s: float = Field(
         default=0.0, ge=0, le=60, description="not ready, yet still serving: until balancers have noticed"
+    )
+    shutdown_linger_s: float = Field(
+        default=1.0, ge=0, le=60, description="a worker that stops closes idle connections only after this"
     )
 
     @model_validator(mode="after")

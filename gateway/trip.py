@@ -18,8 +18,8 @@ from gateway.clock import from_ns
 from gateway.errors import GatewayError
 from gateway.keys.address import Address
 from gateway.meter.endpoint import Counts, Endpoint
-from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
-from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound
+from gateway.meter.estimate import prompt_tokens_best
+from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound, prompt_tokens_bound
 
 
 class ClientGone(Exception):
@@ -143,7 +143,7 @@ class Trip:
             model_asked=ask.model,
             streamed=ask.streamed,
             price=price,
-            prompt_tokens_max=0 if in_pages else prompt_tokens_max(body_bytes),
+            prompt_tokens_max=prompt_tokens_bound(endpoint, body_bytes, price.model),
             prompt_tokens_best=0 if in_pages else prompt_tokens_best(body_bytes),
             output_tokens_max=output_max,
             output_tokens_expected=min(output_max, expected.output_tokens),

@@ -6,6 +6,7 @@ Errors: `WrongRegistrationNumber`.
 
 from __future__ import annotations
 
+KOREA = "KR"
 _WEIGHTS = (1, 3, 7, 1, 3, 7, 1, 3, 5)
 _LENGTH = 10
 
@@ -18,6 +19,12 @@ class WrongRegistrationNumber(ValueError):
             f"{number!r} is no Korean business registration number: ten digits, of which the last is a check digit"
         )
         self.number = number
+
+
+def check_number(country: str | None, number: str | None) -> None:
+    """Raises `WrongRegistrationNumber` for a Korean business's number that none can have; other countries' rules are not known here."""
+    if number is not None and (country or "").upper() == KOREA:
+        digits_of(number)
 
 
 def digits_of(number: str) -> str:

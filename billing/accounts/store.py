@@ -1,6 +1,6 @@
 """Accounts in Postgres: make, change, list. Each change is in the audit log and raises the account's epoch.
 
-Errors: `AccountNotFound`.
+Errors: `AccountNotFound`; `WrongRegistrationNumber` before anything is written.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
+from billing.accounts.registration import check_number
 from billing.accounts.tables import Account, AuditEntry
 from billing.ids import new_id
 
@@ -27,6 +28,7 @@ class AccountNotFound(LookupError):
 
 async def create(session: AsyncSession, values: Mapping[str, Any], actor: str, now: datetime) -> Account:
     """A new account from the fields given; the rest takes the contract's defaults (design.md section 3)."""
+    check_number(values.get("tax_country"), values.get("tax_registration_number"))
     account_id = new_id("acc", now)
     account = Account(
         id=account_id, owner_group=values.get("owner_group") or account_id, created_at=now, **_without(values)
@@ -44,6 +46,8 @@ async def change(
     account = await session.get(Account, account_id, with_for_update=True)
     if account is None:
         raise AccountNotFound(account_id)
+    given = {"tax_country": account.tax_country, **values}
+    check_number(given["tax_country"], values.get("tax_registration_number"))
     for name, value in values.items():
         setattr(account, name, value)
     account.epoch += 1

@@ -32,11 +32,11 @@ class Given(Protocol):
 Row = TypeVar("Row", bound=Given)
 
 
-def token_steps(rows: Iterable[Given]) -> list[tuple[datetime, int]]:
-    """(instant, accepted tokens more or fewer from then on), oldest first: what the tier is worked out from."""
+def token_steps(rows: Iterable[Given]) -> list[tuple[datetime, int, str]]:
+    """(instant, accepted tokens more or fewer from then on, by which entry), oldest first: what the tier is worked out from."""
     known = {row.id: row for row in rows}
     steps = [
-        (row.accepted_at, row.tokens - (known[row.undoes].tokens if row.undoes in known else 0))
+        (row.accepted_at, row.tokens - (known[row.undoes].tokens if row.undoes in known else 0), row.id)
         for row in known.values()
     ]
     return sorted(steps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import BigInteger
 from sqlmodel import Field, SQLModel
@@ -51,6 +52,17 @@ class TokenGrant(SQLModel, table=True):
     def ends_at(self) -> datetime:
         """The end of its use: its expiry, or earlier."""
         return self.until_at if self.ended_at is None else min(self.until_at, self.ended_at)
+
+
+class TierTableRow(SQLModel, table=True):
+    """The steps of the club that hold from an instant on. Only ever inserted."""
+
+    __tablename__ = "tier_table"
+
+    id: str = Field(primary_key=True)
+    effective_at: datetime = Field(sa_type=INSTANT)
+    tiers: list[dict[str, Any]] = Field(sa_type=DOCUMENT)
+    created_at: datetime = Field(sa_type=INSTANT)
 
 
 class TrainingManifest(SQLModel, table=True):

@@ -14,6 +14,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
+from billing.accounts.registration import WrongRegistrationNumber, check_number
 from billing.accounts.store import audit, get
 from billing.fx import RateMissing, newest
 from billing.ids import new_id
@@ -70,6 +71,8 @@ async def set_payee(
         raise ValueError("country: must be two letters, such as KR")
     if kind == "business" and not values.get("registration_number"):
         raise ValueError("registration_number: a business needs one for its tax invoice")
+    if kind == "business":
+        _check_number(country, values["registration_number"])
     payee = Payee(
         id=new_id("pye", now),
         account_id=account_id,
@@ -86,6 +89,13 @@ async def set_payee(
     audit(session, actor, "payee.set", account_id, {"payee": payee.id, "kind": kind, "currency": currency}, now)
     await session.flush()
     return payee
+
+
+def _check_number(country: str, number: str) -> None:
+    try:
+        check_number(country, number)
+    except WrongRegistrationNumber as error:
+        raise ValueError(f"registration_number: {error}") from None
 
 
 async def place_hold(session: AsyncSession, account_id: str, reason: str, actor: str, now: datetime) -> PayoutHold:

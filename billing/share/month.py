@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from billing.club.store import contributions_of
-from billing.club.tiers import Tier
+from billing.club.tier_store import tier_tables
 from billing.database import Session
 from billing.invoice.read import Credited, credited_in
 from billing.money import ZERO
@@ -35,21 +35,20 @@ class Shared:
     statements: Sequence[Statement]
 
 
-async def check_month(session: Session, month: Month, tiers: Sequence[Tier]) -> None:
+async def check_month(session: Session, month: Month) -> None:
     """Raises `PlanUnsafe` where the plan in force allows to take out more than was paid for."""
     plan = await plan_in_force(session, str(month))
     if plan is None:
         return
     contributions = await contributions_of(session)
     accounts = await accounts_named(session, (row.account_id for row in contributions))
-    check_plan(plan.id, plan.pool_rate, highest_discount(contributions, accounts, month, tiers))
+    check_plan(plan.id, plan.pool_rate, highest_discount(contributions, accounts, month, await tier_tables(session)))
 
 
 async def compute_month(
     session: Session,
     month: Month,
     billed: Sequence[Billed],
-    tiers: Sequence[Tier],
     now: datetime,
 ) -> Shared:
     """The shares of a month from the lines of its invoices, and what its credit notes take back of earlier months.
@@ -62,7 +61,7 @@ async def compute_month(
     contributions = await contributions_of(session)
     accounts = await accounts_named(session, (row.account_id for row in contributions))
     # Again, because a plan may have been posted between the sealing of the month and now.
-    check_plan(plan.id, plan.pool_rate, highest_discount(contributions, accounts, month, tiers))
+    check_plan(plan.id, plan.pool_rate, highest_discount(contributions, accounts, month, await tier_tables(session)))
     revenue = revenue_of(billed)
     datasets = trained_on({each.model for each in revenue}, await manifests(session), await all_cards(session), month)
     rule, terms = rule_named(plan.rule), Terms(plan.pool_rate, plan.payer_cap)

@@ -21,7 +21,7 @@ from typing import NamedTuple, Protocol
 from billing.accounts.tables import Account
 from billing.club.standing import token_steps
 from billing.club.tables import Contribution, TrainingManifest
-from billing.club.tiers import Tier, tier_changes
+from billing.club.tiers import TierTable, tier_changes
 from billing.money import ZERO, add, multiply
 from billing.periods import Month
 from billing.prices import RateCard
@@ -90,15 +90,16 @@ def in_force(
 
 
 def highest_discount(
-    contributions: Sequence[Contribution], accounts: Mapping[str, Account], month: Month, tiers: Sequence[Tier]
+    contributions: Sequence[Contribution], accounts: Mapping[str, Account], month: Month, tables: Sequence[TierTable]
 ) -> Decimal:
     """The highest club discount that any account had reached by a month's end; zero without partners."""
     accepted: dict[str, list[Contribution]] = defaultdict(list)
     for row in contributions:
         if row.accepted_at < _end(accounts, row, month):
             accepted[row.account_id].append(row)
-    reached = [tier.discount for rows in accepted.values() for _, tier in tier_changes(token_steps(rows), tiers)]
-    return max(reached, default=ZERO)
+    in_time = [table for table in tables if table.effective_at < month.bounds(HOUSE_ZONE)[1]]
+    changes = [change for rows in accepted.values() for change in tier_changes(token_steps(rows), in_time)]
+    return max((change.tier.discount for change in changes), default=ZERO)
 
 
 def trained_on(

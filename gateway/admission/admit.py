@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any
+from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from billing.ledger.record import to_wire_record
 from billing.money import nano_usd_up
@@ -46,6 +48,7 @@ _MS = 1_000_000
 _SYNC_ATTEMPTS = 2
 _REBUILD_WAIT_S = 10.0
 _REBUILD_POLL_S = 0.05
+_HOLDS_POLL_S, _HOLDS_POLL_MAX_S = 0.02, 0.2
 _UNDRAINED_MS = 86_400_000
 """How long a settled call is known by its id while its record is not in the ledger; the drain shortens it."""
 _TO_FREE_MAX = 10_000
@@ -61,6 +64,40 @@ class StalePrices(Exception):
     """A rate card was posted since the prices were read."""
 
 
+class PromptBounds(Protocol):
+    """What upstream's own counts teach of prompts (`gateway.meter.learned.PromptRatios`)."""
+
+    def learn(self, account_id: str, model: str, best_tokens: int, counted_tokens: int) -> None: ...
+    def bound(self, account_id: str, model: str, best_tokens: int) -> int | None: ...
+
+
+class Patience:
+    """How long calls that no budget covers wait for open holds to be settled before they are refused; bounded in time and number.
+
+    A hold is an upper bound, several times what most calls cost: while many are open, a budget that is far from used up may look so.
+    """
+
+    def __init__(self, *, wait_s: float, waiting_max: int) -> None:
+        self._wait_s = wait_s
+        self._waiting_max = waiting_max
+        self._waiting = 0
+
+    def until(self) -> float:
+        """When a call that begins to wait now is refused, on the monotonic clock."""
+        return time.monotonic() + self._wait_s
+
+    async def pause(self, until: float, pause_s: float) -> bool:
+        """Some of the wait; False where it is over, or where too many wait."""
+        if self._waiting >= self._waiting_max or time.monotonic() >= until:
+            return False
+        self._waiting += 1
+        try:
+            await asyncio.sleep(pause_s)
+        finally:
+            self._waiting -= 1
+        return True
+
+
 class Admission:
     """The limits and budgets of all accounts, shared by every replica through Redis."""
 
@@ -69,6 +106,8 @@ class Admission:
         ticker: Ticker,
         ledger: LedgerSync,
         standby: Standby,
+        prompts: PromptBounds,
+        patience: Patience,
         *,
         shards: int,
         hold_s: float,
@@ -78,6 +117,8 @@ class Admission:
         self._ticker = ticker
         self._ledger = ledger
         self._standby = standby
+        self._prompts = prompts
+        self._patience = patience
         self._shards = shards
         self._hold_ms = int(hold_s * 1000)
         self._settle_retry_s = settle_retry_s
@@ -90,6 +131,7 @@ class Admission:
         caller, month = call.caller, str(call.month)
         operation = to_wire_admission(call, prices_version, self._hold_ms)
         syncs, deadline = 0, time.monotonic() + _REBUILD_WAIT_S
+        until, pause_s = None, _HOLDS_POLL_S
         while time.monotonic() < deadline:
             try:
                 reply = await self._ask(caller.account_id, operation)
@@ -110,11 +152,33 @@ class Admission:
             if reply[0] == "cards":
                 raise StalePrices
             if reply[0] == "no":
+                if reply[1] == "money":
+                    tighter = self._bounded_by_learning(call) if until is None else None
+                    until = self._patience.until() if until is None else until
+                    if tighter is not None:
+                        call, operation = tighter, to_wire_admission(tighter, prices_version, self._hold_ms)
+                        continue
+                    if reply[3] and await self._patience.pause(until, pause_s):
+                        pause_s = min(2 * pause_s, _HOLDS_POLL_MAX_S)
+                        continue
                 raise _refusal(reply)
             if reply[0] != "wait":
                 break
             await asyncio.sleep(_REBUILD_POLL_S)  # Redis lost its newest history: live workers are telling it
         raise ServiceUnavailable
+
+    def _bounded_by_learning(self, call: Call) -> Call | None:
+        """The call with the bound that upstream's own counts teach, if that is tighter: asked for where its bytes are not covered."""
+        bound = self._prompts.bound(call.caller.account_id, call.price.model, call.prompt_tokens_best)
+        if bound is None or bound >= call.prompt_tokens_max:
+            return None
+        return replace(call, prompt_tokens_max=bound)
+
+    def _learn(self, call: Call, outcome: Outcome) -> None:
+        usage = outcome.usage
+        if outcome.estimated_reason is None and call.prompt_tokens_max:
+            counted = usage.input_tokens + usage.cached_input_tokens
+            self._prompts.learn(call.caller.account_id, call.price.model, call.prompt_tokens_best, counted)
 
     async def _let_through(self, call: Call) -> Hold:
         """Redis is away: within the worker's share of the account's exposure a call goes on all the same."""
@@ -148,6 +212,7 @@ class Admission:
                     raise NotBooked from None
                 await asyncio.sleep(0.05)
         self._standby.settled(call, operation, reply)
+        self._learn(call, outcome)
         granted, absorbed = granted_usage(reply[2]), from_wire_usage(reply[3])
         charged = usage if absorbed is NOTHING else less(usage, absorbed)
         return Settlement(granted, cost(charged, granted, price.prices, price.discount), int(reply[1]), absorbed)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from gateway.cli.accounts import given
-from gateway.cli.operator_client import DEFAULT_URL
+from gateway.cli.operator_client import DEFAULT_URL, WrongArgument
 from gateway.cli.terminal import ROWS_MAX, AccountId, AsJson, Url, operator, print_list, print_one
 
 app = typer.Typer(no_args_is_help=True, help="What partners gave, and which of it trained which model.")
@@ -36,6 +36,7 @@ _GRANTS = {
     "until": "until",
     "ended at": "ended_at",
 }
+_TIERS = {"id": "id", "effective": "effective_at", "tiers": "tiers"}
 _MANIFESTS = {"model": "model", "datasets": "datasets"}
 
 
@@ -140,6 +141,36 @@ def manifest(
     with operator(url) as gateway:
         answer = gateway.post("training-manifests", body={"model": model, "datasets": datasets})
         print_one(answer, as_json, "Training manifest")
+
+
+@app.command("set-tiers")
+def set_tiers(
+    effective_at: Annotated[str, typer.Argument(metavar="INSTANT", help="From when on; it must be to come.")],
+    tiers: Annotated[
+        list[str], typer.Argument(metavar="NAME=TOKENS:DISCOUNT", help="All steps, lowest first: 100M=100000000:0.10")
+    ],
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """State the club's tiers from an instant on; calls before it keep their discount."""
+    with operator(url) as gateway:
+        body = {"effective_at": effective_at, "tiers": [_tier(text) for text in tiers]}
+        print_one(gateway.post("tier-tables", body=body), as_json, "Tiers")
+
+
+@app.command()
+def tiers(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """The tables of tiers, and since when each holds."""
+    with operator(url) as gateway:
+        print_list(gateway.listed("tier-tables", rows_max=ROWS_MAX), _TIERS, as_json, "Tiers")
+
+
+def _tier(text: str) -> dict[str, Any]:
+    name, _, step = text.partition("=")
+    tokens, _, discount = step.partition(":")
+    if not name or not tokens.isdecimal() or not discount:
+        raise WrongArgument(f"{text!r} is no NAME=TOKENS:DISCOUNT, such as 100M=100000000:0.10")
+    return {"name": name, "tokens_min": int(tokens), "discount": discount}
 
 
 @app.command()

@@ -1,4 +1,5 @@
-"""`solar-gateway usage` and `calls`: what was used over all accounts, or by one, from the ledger; and each call of a month.
+"""`solar-gateway usage`, `calls` and `unreadable`: what was used over all accounts, or by one, from the ledger; each call of a month; what
+could not be booked.
 
 Exit codes: as in `terminal.py`.
 """
@@ -98,6 +99,18 @@ def calls(
             written += 1
     if output is not None:
         say(f"{output}: {written:,} calls written")
+
+
+@app.command()
+def unreadable(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Usage records that could not be read or stored: served, and in no bill yet (deploy/runbook.md, SolarUnreadableRecords)."""
+    with operator(url) as gateway:
+        answer = gateway.get("unreadable-records")
+        if as_json:
+            print_json(answer)
+            return
+        columns = {name: name for name in ("shard", "id", "call_id", "account_id", "reason", "set_aside_at")}
+        print_table(answer.value["data"], columns, "Usage records that could not be booked")
 
 
 @contextmanager

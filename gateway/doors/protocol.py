@@ -35,6 +35,8 @@ class InferenceProtocol(HttpToolsProtocol):
     metered: Mapping[bytes, Endpoint]
     body_max_bytes: int
     proxies: Proxies
+    leaving: ClassVar[bool] = False
+    """This process serves on for a while, and each answer tells its client to close the connection."""
     _quiet_since_s: float | None = None
     _default_lines: ClassVar[tuple[object, bytes]] = (None, b"")
 
@@ -77,7 +79,7 @@ class InferenceProtocol(HttpToolsProtocol):
         kept, lines = self._default_lines
         fields = self.server_state.default_headers
         if kept is not fields:
-            lines = b"".join([b"%b: %b\r\n" % field for field in fields])
+            lines = b"".join([b"%b: %b\r\n" % field for field in fields if field[0] != b"connection"])
             InferenceProtocol._default_lines = (fields, lines)
         return lines
 
@@ -128,6 +130,12 @@ def protocol_of(
         "proxies": proxies,
     }
     return type("MeteredProtocol", (InferenceProtocol,), members)
+
+
+def tell_leaving(door: type[asyncio.Protocol] | str) -> None:
+    """From now on each answer of this door (`fast_door`) says `connection: close`."""
+    if not isinstance(door, str) and issubclass(door, InferenceProtocol):
+        door.leaving = True
 
 
 class InferenceCycle:
@@ -215,6 +223,8 @@ class InferenceCycle:
         self.started = True
         self._chunked = "content-length" not in headers
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        if self._protocol.leaving:
+            self.keep_alive = False
         if "connection" in headers:
             self.keep_alive = False
         elif not self.keep_alive:

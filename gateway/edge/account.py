@@ -68,11 +68,12 @@ async def own_account(request: Request[Any, Any, Any], desk: Desk) -> dict[str, 
         row = await accounts.get(session, caller.account_id)
         alerts = await alert_store.alerts_of(session, row.id, [month, to_wire_decimal(row.prepaid_balance)])
         account = to_wire_account(row)
-    discount, tier = caller.discount_at(now)
+    discount, tier, reason = caller.discount_at(now)
     return {
         **account,
         "tier": tier,
         "discount": str(discount),
+        "discount_reason": reason,
         "grant_tokens_left": sum(grant[3] for grant in grants),
         "alerts": [to_wire_alert(alert) for alert in alerts],
         "month": month,

@@ -39,6 +39,8 @@ class Desk:
     admission: Admission
     flushed: Callable[..., Awaitable[bool]]
     """Waits, within a bound, until the ledger holds every call (of an account) settled so far; False where it does not yet."""
+    unreadable: Callable[[int], Awaitable[list[dict[str, Any]]]]
+    """So many of the usage records that could not be read or stored, newest first."""
     grant_months: int
     month_grace_s: int
     seller: Mapping[str, Any] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from litestar.exceptions import (
     ValidationException,
 )
 
+from billing.accounts.registration import WrongRegistrationNumber
 from billing.accounts.store import AccountNotFound
 from billing.club.store import ContributionNotFound
 from billing.fx import RateMissing
@@ -45,6 +46,10 @@ def not_found(_: AnyRequest, error: Exception) -> Response[bytes]:
 
 def rate_missing(_: AnyRequest, error: RateMissing) -> Response[bytes]:
     return _answer(Conflict("fx_rate_missing", f"{error}."))
+
+
+def wrong_number(_: AnyRequest, error: WrongRegistrationNumber) -> Response[bytes]:
+    return _answer(InvalidRequest(f"tax.registration_number: {error}.", param="tax.registration_number"))
 
 
 def wrong_method(_: AnyRequest, error: MethodNotAllowedException) -> Response[bytes]:
@@ -90,6 +95,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     HoldNotFound: not_found,
     PayoutNotFound: not_found,
     RateMissing: rate_missing,
+    WrongRegistrationNumber: wrong_number,
     NotFoundException: not_found,
     MethodNotAllowedException: wrong_method,
     ValidationException: invalid,

@@ -1,4 +1,4 @@
-"""Finance's routes: closing a month, invoices, share plans, shares.
+"""Finance's routes: closing a month, invoices, share plans, shares, and what could not be booked.
 
 Errors: `OperatorRefused`, `NotFound`, `InvalidRequest`, `Conflict` (month_not_over, earlier_month_open, …).
 """
@@ -107,6 +107,12 @@ async def shares(
     return await share_page(desk, month, account, after, limit)
 
 
+@get("/unreadable-records", tags=["operator"])
+async def unreadable_records(desk: Desk, limit: int = 100) -> dict[str, Any]:
+    """Usage records that could not be read or stored: of calls that were served and are in no bill yet."""
+    return {"data": await desk.unreadable(max(1, min(limit, LIST_MAX))), "next": None}
+
+
 async def invoice_page(
     desk: Desk, month: str | None, account: str | None, after: str | None, limit: int
 ) -> dict[str, Any]:
@@ -165,4 +171,4 @@ def to_wire_plan(row: SharePlan) -> dict[str, Any]:
     }
 
 
-FINANCE: list[Any] = [close, invoices, add_share_plan, share_plans, shares]
+FINANCE: list[Any] = [close, invoices, add_share_plan, share_plans, shares, unreadable_records]

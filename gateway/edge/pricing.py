@@ -1,6 +1,6 @@
 """Operator routes for prices and what they rest on: rate cards, exchange rates, training manifests; and usage over all accounts.
 
-Errors: `OperatorRefused`, `InvalidRequest`, `Conflict` (rate_card_in_use, fx_rate_exists).
+Errors: `OperatorRefused`, `InvalidRequest`, `Conflict` (rate_card_in_use, rate_card_overlaps, fx_rate_exists).
 """
 
 from __future__ import annotations
@@ -60,6 +60,8 @@ class RateCards(Controller):
                 row = await rate_cards.add_card(session, values, calls_since, desk.now())
                 audit(session, ACTOR, "rate_card.add", row.id, {"account": row.account_id}, desk.now())
                 card = rate_cards.from_row_card(row)
+        except rate_cards.RateCardOverlaps as error:
+            raise Conflict("rate_card_overlaps", f"{error}.") from None
         except rate_cards.RateCardInUse as error:
             raise Conflict("rate_card_in_use", f"{error}.") from None
         except ValueError as error:

@@ -179,7 +179,7 @@ def from_row_caller(key: ApiKey, terms: Terms) -> Caller:
         monthly_cap_nano_usd=NO_CAP if cap is None else cap,
         key_cap_nano_usd=NO_CAP if key_cap is None else key_cap,
         prepaid_nano_usd=_countable(terms, account.prepaid_balance) if account.billing == "prepaid" else None,
-        discounts=tuple((since, tier.name, tier.discount) for since, tier in terms.tiers),
+        discounts=tuple((each.since, each.tier.name, each.tier.discount, each.reason) for each in terms.tiers),
     )
 
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from gateway.errors import InvalidRequest
 from gateway.meter.endpoint import Counts, Endpoint, Takes
+from gateway.meter.estimate import prompt_tokens_max
 from gateway.meter.form import read_form
 from gateway.meter.sanitize import sanitize
 from gateway.meter.sizes import SIZES, UNKNOWN_SIZE
@@ -108,6 +109,14 @@ def output_tokens_bound(endpoint: Endpoint, ask: Ask, model: str) -> int:
         return 0
     longest = SIZES.get(model, UNKNOWN_SIZE).output_tokens_max
     return ask.answers * min(longest, ask.output_tokens_max or longest)
+
+
+def prompt_tokens_bound(endpoint: Endpoint, body_bytes: int, model: str) -> int:
+    """No prompt in a body of so many bytes has more tokens. (Embeddings take many prompts, each with a window of its own.)"""
+    if endpoint.counts is Counts.PAGES:
+        return 0
+    size = SIZES.get(model) if endpoint.counts is Counts.TOKENS else None
+    return prompt_tokens_max(body_bytes, None if size is None else size.context_tokens)
 
 
 def pages_bound(endpoint: Endpoint) -> int:

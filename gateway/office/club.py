@@ -1,22 +1,25 @@
 """What partners gave, what was made of it later, and what became of the tokens that they were granted.
 
-Errors: `NotFound`, `InvalidRequest`, `Conflict` (contribution_superseded, ledger_behind).
+Errors: `NotFound`, `InvalidRequest`, `Conflict` (contribution_superseded, ledger_behind, tier_table_late).
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from litestar import get, post
-from msgspec import structs
+from msgspec import Struct, structs
 
 from billing.accounts import store as accounts
 from billing.club import store as club
 from billing.club.store import ContributionUndone
+from billing.club.tier_store import TierTableLate, add_tier_table, tier_tables
+from billing.club.tiers import DEFAULT_TABLE, TierTable, to_wire_tiers
 from gateway.edge.desk import Desk
 from gateway.edge.operator import ACTOR
-from gateway.edge.shapes import NewContribution, to_wire_contribution, to_wire_grant
-from gateway.edge.wire import from_wire_amount, from_wire_instant
+from gateway.edge.shapes import Count, NewContribution, Text, to_wire_contribution, to_wire_grant
+from gateway.edge.wire import from_wire_amount, from_wire_instant, to_wire_instant
 from gateway.errors import Conflict, InvalidRequest
 
 
@@ -69,4 +72,47 @@ async def grants(account_id: str, desk: Desk) -> dict[str, Any]:
     return {"data": [to_wire_grant(book) for book in books], "next": None, "complete": complete}
 
 
-CLUB: list[Any] = [contribute, contributions, grants]
+class NewTier(Struct, forbid_unknown_fields=True):
+    name: Text
+    tokens_min: Count
+    discount: Text
+
+
+class NewTierTable(Struct, forbid_unknown_fields=True):
+    """The club's steps from an instant on: all of them, lowest first."""
+
+    effective_at: datetime
+    tiers: list[NewTier]
+
+
+@post("/tier-tables", tags=["operator"])
+async def add_table(data: NewTierTable, desk: Desk) -> dict[str, Any]:
+    """State the club's tiers from an instant to come on. What was given before keeps its discount."""
+    effective_at = from_wire_instant(data.effective_at, "effective_at")
+    tiers = [structs.asdict(tier) for tier in data.tiers]
+    try:
+        async with desk.sessions.begin() as session:
+            table, epochs = await add_tier_table(session, effective_at, tiers, ACTOR, desk.now())
+    except TierTableLate as error:
+        raise Conflict("tier_table_late", f"{error}.") from None
+    except ValueError as error:
+        raise InvalidRequest(f"{error}.", param=str(error).partition(":")[0]) from None
+    for account_id, epoch in epochs.items():
+        await desk.admission.outdate(account_id, epoch)
+    return to_wire_table(table)
+
+
+@get("/tier-tables", tags=["operator"])
+async def tables(desk: Desk) -> dict[str, Any]:
+    """Every table of tiers, oldest first; the first one is what holds where none was posted."""
+    async with desk.sessions() as session:
+        rows = await tier_tables(session)
+    return {"data": [to_wire_table(table) for table in rows], "next": None}
+
+
+def to_wire_table(table: TierTable) -> dict[str, Any]:
+    since = None if table is DEFAULT_TABLE else to_wire_instant(table.effective_at)
+    return {"id": table.id, "effective_at": since, "tiers": to_wire_tiers(table.tiers)}
+
+
+CLUB: list[Any] = [contribute, contributions, grants, add_table, tables]

@@ -1,5 +1,6 @@
 """Runs the gateway's processes for a command: reads what the environment and a sandbox say, and supervises until stopped.
 
+SIGHUP replaces the processes one after another while the others serve.
 Errors: `SettingsError`, `OSError` where the port is taken, `TimeoutError` where a process does not get ready.
 """
 
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO
@@ -46,15 +48,18 @@ async def run_stack(
             ops_port=settings.ops_port,
             shutdown_delay_s=settings.shutdown_delay_s if stack.workers else 0,
             shutdown_grace_s=settings.shutdown_grace_s,
+            jobs_grace_s=settings.drain_stop_s,
             stores_answer=house.stores_answer,
             exposition=exposition,
             log=stack.log,
         )
         url = _url(supervisor.address)
         watch = asyncio.ensure_future(_stop_when(stopping, supervisor))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.roll)
         try:
             await supervisor.run(lambda: serving(url))
         finally:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
             watch.cancel()
 
 

@@ -3,7 +3,8 @@
 With no workers there is no listening socket: `solar-gateway work` runs the jobs alone, with the same ops port beside them.
 
 A child that dies is replaced at once, a child that keeps dying ever more slowly. On stop: readiness off, a while for balancers to
-notice, workers finish their calls, then the jobs drain what these settled, then nothing is left. Killed with -9, its children end with it
+notice (answers tell clients to close their connections meanwhile), workers finish their calls, then the jobs drain what these settled,
+then nothing is left. A roll replaces every process, one after another, while the others serve. Killed with -9, its children end with it
 (lifeline.py).
 Errors: `OSError` where the port is taken.
 """
@@ -25,12 +26,11 @@ import uvicorn
 
 from gateway.edge.health import ops_app
 from gateway.metrics import forget_process
-from gateway.processes.server import Server
+from gateway.processes.server import LEAVING, Server
 
 log = structlog.get_logger("supervisor")
 _BACKLOG = 2048
 _START_TIMEOUT_S = 120.0
-_JOBS_GRACE_S = 20.0
 _EXIT_MARGIN_S = 5.0
 _RESTART_PAUSE_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)
 _STEADY_S = 30.0
@@ -49,6 +49,9 @@ class _Child:
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self.ready = asyncio.Event()
+        self._replacing = False
+        self._ended = asyncio.Event()
+        self._ended.set()
 
     async def keep_running(self, stopping: asyncio.Event) -> None:
         """Start it, and start it again whenever it ends, until stopping."""
@@ -58,6 +61,9 @@ class _Child:
             await self._run_once()
             if stopping.is_set():
                 return
+            if self._replacing:
+                self._replacing = False
+                continue
             falls = 0 if loop.time() - started > _STEADY_S else falls + 1
             log.error("child_died", child=self.name, falls=falls)
             with suppress(TimeoutError):
@@ -79,13 +85,34 @@ class _Child:
         await self._process.wait()
         forget_process(self._process.pid, self._environment["PROMETHEUS_MULTIPROC_DIR"])
         self.ready.clear()
+        self._ended.set()
+
+    def tell(self, how: signal.Signals) -> None:
+        """Send it a signal, if it lives."""
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(how)
+
+    async def replace(self, grace_s: float, stopping: asyncio.Event) -> None:
+        """Stop it; `keep_running` starts the next. Returns when that works, or when everything stops."""
+        if self._process is not None and self._process.returncode is None:
+            self._replacing = True
+            self._ended.clear()
+            await self.stop(grace_s)
+        waits = [asyncio.ensure_future(self._started_again()), asyncio.ensure_future(stopping.wait())]
+        await asyncio.wait(waits, timeout=_START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _started_again(self) -> None:
+        await self._ended.wait()
+        await self.ready.wait()
 
     async def stop(self, grace_s: float) -> None:
         """SIGTERM, then SIGKILL once the grace time is over."""
         if self._process is None or self._process.returncode is not None:
             return
-        with suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+        self.tell(signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_s):
                 await self._process.wait()
@@ -110,6 +137,7 @@ class Supervisor:
         ops_port: int,
         shutdown_delay_s: float,
         shutdown_grace_s: float,
+        jobs_grace_s: float,
         stores_answer: Callable[[], Awaitable[bool]],
         exposition: Callable[[str], bytes],
         log: IO[bytes] | None = None,
@@ -140,6 +168,8 @@ class Supervisor:
         self._stores_answer = stores_answer
         self._shutdown_delay_s = shutdown_delay_s
         self._shutdown_grace_s = shutdown_grace_s
+        self._jobs_grace_s = jobs_grace_s
+        self._rolling: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
     @property
@@ -154,6 +184,19 @@ class Supervisor:
         """Begin to stop; `run` returns when all is done."""
         self._stopping.set()
 
+    def roll(self) -> None:
+        """Replace every process, one after another, while the others serve. Asked again while it runs: nothing."""
+        if self._rolling is None or self._rolling.done():
+            self._rolling = asyncio.ensure_future(self._roll())
+
+    async def _roll(self) -> None:
+        for child in [*self._workers, *self._jobs]:
+            if self._stopping.is_set():
+                return
+            grace_s = self._jobs_grace_s if child in self._jobs else self._shutdown_grace_s
+            await child.replace(grace_s + _EXIT_MARGIN_S, self._stopping)
+        log.info("rolled", processes=len(self._workers) + len(self._jobs))
+
     async def run(self, serving: Callable[[], None]) -> None:
         """Run until stopped; `serving` is called once when every process is ready."""
         children = [*self._workers, *self._jobs]
@@ -164,9 +207,13 @@ class Supervisor:
             await self._stopping.wait()
         finally:
             self._stopping.set()
+            if self._rolling is not None:
+                await asyncio.wait([self._rolling])
+            for child in self._workers:
+                child.tell(LEAVING)
             await asyncio.sleep(self._shutdown_delay_s)
             await asyncio.gather(*(child.stop(self._shutdown_grace_s + _EXIT_MARGIN_S) for child in self._workers))
-            await asyncio.gather(*(child.stop(_JOBS_GRACE_S) for child in self._jobs))
+            await asyncio.gather(*(child.stop(self._jobs_grace_s + _EXIT_MARGIN_S) for child in self._jobs))
             self._ops.stop()
             await asyncio.gather(*keeping, ops)
             if self._listening is not None:

@@ -1,7 +1,8 @@
 """One worker: serves calls from a listening socket that it was handed, until SIGTERM.
 
 Run by the supervisor as `python -m gateway.processes.worker --fd N`; says `ready` on stdout once it serves. On SIGTERM it takes
-no more calls, finishes the running ones within the grace time, and exits 0. Ends with its supervisor.
+no more calls, finishes the running ones within the grace time, and exits 0. On SIGUSR1 it serves on, and tells clients to close their
+connections. Ends with its supervisor.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ import uvicorn
 import uvloop
 
 from gateway.app import fast_door, http_app, open_house, open_journey
+from gateway.doors.protocol import tell_leaving
 from gateway.logs import set_up_logs
 from gateway.processes.lifeline import end_with_parent
-from gateway.processes.server import Server, announce_ready
+from gateway.processes.server import LEAVING, Server, announce_ready
 from gateway.settings import Settings, read_settings
 
 
@@ -25,10 +27,11 @@ async def serve(settings: Settings, fd: int) -> None:
     """Serve until told to stop."""
     async with open_house(settings) as house:
         journey = open_journey(house)
+        door = fast_door(house, journey)
         config = uvicorn.Config(
             http_app(house, journey),
             loop="none",
-            http=fast_door(house, journey),
+            http=door,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -38,8 +41,9 @@ async def serve(settings: Settings, fd: int) -> None:
             timeout_keep_alive=75,
             timeout_graceful_shutdown=int(settings.shutdown_grace_s),
         )
-        server = Server(config, announce_ready)
+        server = Server(config, announce_ready, linger_s=settings.shutdown_linger_s, leaving=lambda: tell_leaving(door))
         loop = asyncio.get_running_loop()
+        loop.add_signal_handler(LEAVING, server.leave)
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, server.stop)
         stopping = asyncio.Event()

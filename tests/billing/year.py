@@ -150,8 +150,8 @@ def settle(
     """The records of a call: one, or its estimate and its exact settlement."""
     found = find_card(newest_first(cards), fact.model, account_id, fact.at)
     assert found is not None
-    tier = [tier for since, tier in terms.tiers if since <= fact.at][-1:]
-    discount, reason = (tier[0].discount, tier[0].name) if tier else (Decimal(0), "none")
+    tier = [reached for reached in terms.tiers if reached.since <= fact.at][-1:]
+    discount, reason = (tier[0].tier.discount, tier[0].reason) if tier else (Decimal(0), "none")
     price = price_on(*found, discount, reason)
     now_ms = int(fact.at.timestamp() * 1000)
     record = UsageRecord(

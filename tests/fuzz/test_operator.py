@@ -21,7 +21,7 @@ from tests.running import Gateway
 
 LIMITS = {"requests_per_minute": 9, "tokens_per_minute": 9, "concurrency": 9}
 TERMS = {"name": "n", "monthly_cap": "1", "limits": LIMITS}
-PAYS = {"prepaid_balance": "1", "tax": {"country": "KR", "registration_number": "1"}, "owner_group": "g"}
+PAYS = {"prepaid_balance": "1", "tax": {"country": "KR", "registration_number": "1208147521"}, "owner_group": "g"}
 PRICE = {"input": "1", "cached_input": "1", "output": "1", "page": {"standard": "1"}, "aliases": ["zz-alias"]}
 BODIES: dict[tuple[str, str], dict[str, Any]] = {
     ("POST", "/accounts"): {
@@ -65,10 +65,14 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "country": "KR",
         "legal_name": "n",
         "currency": "KRW",
-        "registration_number": "1",
+        "registration_number": "1208147521",
         "destination": {"kind": "bank", "account": "1"},
     },
     ("POST", "/accounts/{account}/payout-holds"): {"reason": "r"},
+    ("POST", "/tier-tables"): {
+        "effective_at": "2030-01-01T00:00:00Z",
+        "tiers": [{"name": "a", "tokens_min": 1, "discount": "0.1"}],
+    },
     ("POST", "/payouts"): {"month": "2026-01"},
     ("POST", "/keys/{key}/rotate"): {"overlap_s": 1},
     ("POST", "/months/2020-01/close"): {"draft": True},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 from sqlmodel import col, func, select
 
@@ -24,7 +26,7 @@ from gateway.admission.pipe import StoreUnavailable
 from gateway.admission.records import record_of
 from gateway.call import Call, Outcome
 from gateway.clock import Clock
-from gateway.drain import Drain, flushed
+from gateway.drain import Drain, DrainBounds, flushed, unreadable
 from gateway.sandbox.stores import Stores
 from tests.gateway.admission.shard import STREAM, Shard, open_pipe, open_redis
 from tests.gateway.values import a_call, a_caller, new_account_id
@@ -40,17 +42,11 @@ class Works:
     shard: Shard
     sessions: Sessions
 
-    def drain(self, *, batch_max: int = 100, ticker: Ticker | None = None, sessions: Sessions | None = None) -> Drain:
-        return Drain(
-            self.shard.redis,
-            ticker or self.shard.ticker,
-            sessions or self.sessions,
-            Clock(),
-            shards=1,
-            batch_max=batch_max,
-            idle_ms=5,
-            swept_memory_s=30,
-        )
+    def drain(
+        self, *, ticker: Ticker | None = None, sessions: Sessions | None = None, batch_max: int = 100, **bounds: Any
+    ) -> Drain:
+        given = DrainBounds(shards=1, batch_max=batch_max, idle_ms=5, swept_memory_s=30, **bounds)
+        return Drain(self.shard.redis, ticker or self.shard.ticker, sessions or self.sessions, Clock(), given)
 
     async def settled(self, call: Call, count: int = 10) -> Call:
         await self.shard.settle(await self.shard.admit(call), Usage(count, 0, count))
@@ -196,7 +192,7 @@ async def test_records_that_cannot_be_read_or_stored_are_set_aside_and_hold_noth
         assert (await works.entries(), await works.left(), await works.left(UNREADABLE)) == (2 * at, 0, at), name
         assert await works.shard.in_hand(call) == (30_000, 0, 0), name
         _, kept = (await _entries(works.shard.redis, UNREADABLE))[-1]
-        assert set(kept) == {field.encode() for field in fields}, name
+        assert set(kept) == {*(field.encode() for field in fields), b"why", b"at"}, name
 
 
 async def test_flushed_waits_for_what_was_settled_before_and_not_for_what_comes_after(works: Works) -> None:
@@ -280,3 +276,77 @@ async def test_while_postgres_is_away_the_drain_keeps_trying_and_the_stream_keep
 async def _entries(redis: Redis, stream: str = STREAM) -> list[tuple[bytes, dict[Any, Any]]]:
     found: Any = await redis.xrange(stream)
     return list(found)
+
+
+async def test_a_drain_that_is_told_to_stop_gives_up_after_its_bound_and_loses_nothing(
+    works: Works, unused_tcp_port: int
+) -> None:
+    for _ in range(4):
+        await works.settled(a_call(a_caller(new_account_id())))
+    writing = asyncio.Event()
+
+    class SlowDrain(Drain):
+        async def _append(self, messages: Any) -> None:
+            writing.set()
+            await asyncio.sleep(0.2)
+            await super()._append(messages)
+
+    given = DrainBounds(shards=1, batch_max=1, idle_ms=5, swept_memory_s=30, stop_s=0.5)
+    stopping = asyncio.Event()
+    stopping.set()
+    begun = time.monotonic()
+    await SlowDrain(works.shard.redis, works.shard.ticker, works.sessions, Clock(), given).run(stopping)
+    assert writing.is_set()
+    assert 0.4 < time.monotonic() - begun < 5
+    entries, left = await works.entries(), await works.left()
+    assert left >= 1
+    assert entries + left in (4, 5)  # one may be in the ledger and not yet off the stream
+    await works.drain().run(stopping)
+    assert (await works.entries(), await works.left()) == (4, 0)
+
+
+async def test_what_is_set_aside_is_bounded_counted_shown_and_no_longer_counted_against_caps(works: Works) -> None:
+    drain = works.drain(unreadable_max=3)
+    before = _counted("solar_unreadable_records_total")
+    calls = []
+    for _ in range(5):
+        call = await works.settled(a_call(a_caller(new_account_id())))
+        ((message_id, fields),) = await _entries(works.shard.redis)
+        await works.shard.redis.xdel(STREAM, message_id)
+        await works.shard.redis.xadd(STREAM, {**fields, b"r": fields[b"r"].replace(b'"solar-pro4"', b'"solar\\u0000"')})
+        assert (await works.shard.in_hand(call))[1] == 15_000
+        assert [await drain.once(0), await drain.once(0)] == [1, 0]
+        assert await works.shard.in_hand(call) == (0, 0, 0)
+        calls.append(call)
+    assert (await works.entries(), await works.left(UNREADABLE)) == (0, 3)
+    assert _counted("solar_unreadable_records_total") == before + 5
+    shown = await unreadable(works.shard.redis, 1, 10)
+    assert [row["call_id"] for row in shown] == [str(call.id) for call in calls[:1:-1]]
+    assert {row["account_id"] for row in shown} == {call.caller.account_id for call in calls[2:]}
+    assert len(await unreadable(works.shard.redis, 1, 2)) == 2
+
+
+async def test_a_record_that_is_set_aside_twice_lies_there_once(works: Works, lost: Ticker) -> None:
+    await works.settled(a_call(a_caller(new_account_id())))
+    ((message_id, fields),) = await _entries(works.shard.redis)
+    await works.shard.redis.xdel(STREAM, message_id)
+    await works.shard.redis.xadd(STREAM, {**fields, b"r": b"\xff"})
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            await works.drain(ticker=lost).once(0)  # it dies between the two steps
+    assert (await works.left(), await works.left(UNREADABLE)) == (1, 1)
+    await works.drain().once(0)
+    assert (await works.left(), await works.left(UNREADABLE)) == (0, 1)
+
+
+async def test_the_lag_counts_all_shards_also_those_that_do_not_answer(works: Works) -> None:
+    drain = works.drain()
+    drain._lag_records = [0, 0, 0]
+    drain._show_lag([5, 7, 9])
+    assert _counted("solar_drain_lag_records") == 21
+    drain._show_lag([1, StoreUnavailable("away"), 0])
+    assert _counted("solar_drain_lag_records") == 8
+
+
+def _counted(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0.0

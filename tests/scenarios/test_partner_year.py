@@ -79,8 +79,8 @@ class Story:
         assert counters is not None
         found = find_card(cards, "solar-pro4", account, moment)
         assert found is not None
-        tier = [tier for since, tier in terms.tiers if since <= moment][-1:]
-        price = price_on(*found, tier[0].discount if tier else Decimal(0), tier[0].name if tier else "none")
+        tier = [reached for reached in terms.tiers if reached.since <= moment][-1:]
+        price = price_on(*found, tier[0].tier.discount if tier else Decimal(0), tier[0].tier.name if tier else "none")
         grants, left = [], tokens
         for grant in counters.grants:
             taken = min(left, grant.tokens_left) if grant.from_at <= moment < grant.until_at else 0

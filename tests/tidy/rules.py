@@ -72,7 +72,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
         "sdk/*",
         "billing/stripe_client.py",
     ),
-    "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/replay/*", "gateway/drain.py", "gateway/app.py"),
+    "redis": ("gateway/admission/*", "gateway/keys/*", "gateway/replay/*", "gateway/drain/*", "gateway/app.py"),
     "cryptography": ("gateway/replay/seal.py",),
     "stripe": ("billing/stripe_client.py",),
     "typst": ("billing/exports/pdf.py",),
@@ -90,7 +90,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
             "billing/ledger/rollups.py",
             "billing/ledger/usage.py",
             "gateway/keys/lifecycle.py",
-            "gateway/drain.py",  # tells a database that is away from a record that it refuses
+            "gateway/drain/rounds.py",  # tells a database that is away from a record that it refuses
             "*_store.py",
             "*/store.py",
             "*/database.py",

@@ -35,7 +35,7 @@ def test_a_library_at_another_door_is_found(plant: Plant, name: str, line: str) 
         ("gateway/app.py", "import litestar"),
         ("sdk/solar_sdk/transport.py", "import httpx"),
         ("gateway/cli_operator.py", "import httpx"),
-        ("gateway/drain.py", "import redis"),
+        ("gateway/drain/rounds.py", "import redis"),
         ("billing/stripe_client.py", "import stripe"),
         ("gateway/metrics.py", "import prometheus_client"),
         ("billing/ledger/journal.py", "import sqlmodel"),

@@ -55,6 +55,7 @@ end
 -- output_min: how few output tokens would do where the bound is not covered; 0 = only the whole bound will
 -- → {'stale'} caller is old · {'sync'} counters unknown here · {'cards'} prices are old · {'full'} the ledger is too far behind
 -- → {'no', reason, scope, wait_ms, headers} · {'ok', headers, held nano-USD, output tokens held}
+-- for money there is no wait_ms: 1 where the holds of open calls could make room, else 0
 -- → {'known'} this call was admitted or given back before · {'wait', ms} live workers have yet to register (history.lua)
 -- headers: {requests limit, remaining, reset_ms, tokens limit, remaining, reset_ms}, the tightest scope's; -1 = no such limit
 local function tightest(headers, at, limit, remaining, reset)
@@ -85,18 +86,24 @@ local function check_rates(account, rates, tokens, headers)
   return refused
 end
 
+-- As much output as a room and so many grant tokens cover; nothing where that would not do.
+local function covered_output(bound, room, free, output_min)
+  if bound_nano(bound, bound[1], free) <= room then return bound[1] end
+  local output = affordable_output(bound, room, free)
+  if output_min == 0 or output < output_min then return nil end
+  return output
+end
+
 -- What to hold under the caps: all of the bound in money; else what grants leave of it; else as much output as both cover.
--- → amount, output tokens, grant tokens counted on; nothing and the scope that refuses
+-- → amount, output tokens, grant tokens counted on; nothing, the scope that refuses, and 1 where open holds could make room, else 0
 local function cover(account, money, bound, accepted_ms, output_min)
   local output = bound[1]
   local amount = bound_nano(bound, output, 0)
-  local room, scope = room_of(account, money)
+  local room, scope, _, later = room_of(account, money)
   if not room or amount <= room then return amount, output, 0 end
   local free = free_grants(account, accepted_ms)
-  if bound_nano(bound, output, free) > room then
-    output = affordable_output(bound, room, free)
-    if output_min == 0 or output < output_min then return nil, scope end
-  end
+  output = covered_output(bound, room, free, output_min)
+  if not output then return nil, scope, covered_output(bound, later, free, output_min) and 1 or 0 end
   local granted = min(free, output + bound[2])
   return bound_nano(bound, output, granted), output, granted
 end
@@ -153,7 +160,7 @@ local function admit(op, raw)
   local refused = check_rates(account, rates, tokens, headers)
   if refused then return {'no', refused[1], refused[2], refused[3], headers} end
   local amount, output, granted = cover(account, money, bound, orphan[1], output_min)
-  if not amount then return {'no', 'money', output, 0, headers} end
+  if not amount then return {'no', 'money', output, granted, headers} end
   local hold = {amount = amount, output = output, granted = granted, bucket = BUCKET, sent = SENT, output_seen = 0, input_seen = NOT_TOLD}
   if not call('SET', hold_key(id), 'H' .. to_text_hold(hold) .. raw, 'NX') then return {'known'} end
   call('ZADD', TAG .. ':holds', NOW + lease_ms, id)

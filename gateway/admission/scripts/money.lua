@@ -31,9 +31,10 @@ local function affordable_output(bound, room, granted)
   return min(output, bound[1])
 end
 
--- The room under the tightest cap, and whose cap it is; nothing where there is no cap, `unknown` where a counter is not known here.
+-- The room under the tightest cap, and whose cap it is; nothing where there is no cap, `unknown` where a counter is not known here;
+-- last, the room that there would be if every open hold came back.
 local function room_of(account, money)
-  local room, scope, unknown
+  local room, scope, unknown, later
   for _, limit in ipairs(money) do
     if limit[2] >= 0 then
       local known = account.seen['$' .. limit[1]]
@@ -42,10 +43,12 @@ local function room_of(account, money)
       else
         local left = max(0, limit[2] - known[1] - known[3] - known[4])
         if not room or left < room then room, scope = left, limit[1] end
+        left = max(0, limit[2] - known[1] - known[3])
+        if not later or left < later then later = left end
       end
     end
   end
-  return room, scope, unknown
+  return room, scope, unknown, later
 end
 
 local function free_grants(account, accepted_ms)

@@ -58,7 +58,7 @@ async def test_a_withdrawal_ends_the_unspent_part_of_its_grant_and_the_tier(sess
     async with sessions() as session:
         counters = await load_counters(session, partner)
     assert counters is not None
-    assert [(at, tier.name) for at, tier in terms.tiers] == [(MID_OCTOBER, "100M"), (LATER, "none")]
+    assert [(each.since, each.tier.name) for each in terms.tiers] == [(MID_OCTOBER, "100M"), (LATER, "none")]
     assert after.epoch == before.epoch + 1
     assert counters.grants[0].until_at == LATER
 

@@ -44,7 +44,7 @@ def test_the_steps_sum_to_what_stands_at_every_instant_in_whatever_order_the_row
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     for row in rows:
         end = row.accepted_at + timedelta(seconds=1)
-        stepped = sum(tokens for at, tokens in token_steps(shuffled) if at < end)
+        stepped = sum(tokens for at, tokens, _ in token_steps(shuffled) if at < end)
         assert stepped == sum(one.tokens for one in standing_at(shuffled, end)) >= 0
 
 
@@ -52,7 +52,7 @@ def test_a_tier_falls_at_the_instant_of_the_withdrawal_and_not_before() -> None:
     given_ = Row("c1", 150_000_000, START)
     taken = Row("c2", 0, START + timedelta(days=10), "c1")
     changes = tier_changes(token_steps([taken, given_]))
-    assert [(at, tier.name) for at, tier in changes] == [(START, "100M"), (taken.accepted_at, "none")]
+    assert [(change.since, change.tier.name) for change in changes] == [(START, "100M"), (taken.accepted_at, "none")]
     assert tier_at(changes, taken.accepted_at - timedelta(microseconds=1)).discount == Decimal("0.10")
     assert tier_at(changes, taken.accepted_at) == NO_TIER
 
@@ -60,4 +60,6 @@ def test_a_tier_falls_at_the_instant_of_the_withdrawal_and_not_before() -> None:
 def test_a_correction_upwards_lifts_the_tier_from_its_own_instant() -> None:
     first = Row("c1", 90_000_000, START)
     better = replace(first, id="c2", tokens=1_000_000_000, accepted_at=START + timedelta(days=3), undoes="c1")
-    assert [(at, tier.name) for at, tier in tier_changes(token_steps([first, better]))] == [(better.accepted_at, "1B")]
+    (change,) = tier_changes(token_steps([first, better]))
+    assert (change.since, change.tier.name) == (better.accepted_at, "1B")
+    assert change.reason == "1B: 1000000000 accepted tokens, by c2"

@@ -120,3 +120,9 @@ def test_a_credit_takes_from_the_partners_that_had_it_and_from_the_house() -> No
     assert back("pro_rata") == {"acc_1": -2}
     # The payer's money is divided among the models by usage: a quarter of what it got back had come from this model's partners.
     assert back("user_centric") == {"acc_1": Fraction("-0.5"), "": Fraction("-1.5")}
+
+
+def test_corrections_that_cancel_out_still_stand_on_the_statement_of_a_partner_that_has_left() -> None:
+    back = [TakenBack("2026-09", 1, model, "acc_left", Fraction(usd)) for model, usd in (("mini", 1), ("pro", -1))]
+    (part,) = split([], [], back).parts
+    assert (part.account_id, part.amount, part.taken_back) == ("acc_left", Decimal(0), tuple(back))

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from billing.accounts.tables import Account
 from billing.club.tables import Contribution, TrainingManifest
-from billing.club.tiers import DEFAULT_TIERS
+from billing.club.tiers import DEFAULT_TABLES
 from billing.invoice.draft import Payer, draft_invoice
 from billing.prices import ModelPrice, RateCard
 from billing.rating.rate import Booked
@@ -68,9 +68,9 @@ def test_a_withdrawn_contribution_counts_until_it_is_withdrawn_and_a_correction_
 
 def test_the_highest_discount_is_that_of_the_highest_tier_reached_by_the_month_end() -> None:
     rows = [given("1", "seoul", 10**8), given("2", "utc", 10**9), given("3", "utc", 10**10, MONTH_END)]
-    assert highest_discount(rows, ACCOUNTS, OCTOBER, DEFAULT_TIERS) == Decimal("0.30")
-    assert highest_discount(rows[:2], ACCOUNTS, OCTOBER, DEFAULT_TIERS) == Decimal("0.20")
-    assert highest_discount([], ACCOUNTS, OCTOBER, DEFAULT_TIERS) == 0
+    assert highest_discount(rows, ACCOUNTS, OCTOBER, DEFAULT_TABLES) == Decimal("0.30")
+    assert highest_discount(rows[:2], ACCOUNTS, OCTOBER, DEFAULT_TABLES) == Decimal("0.20")
+    assert highest_discount([], ACCOUNTS, OCTOBER, DEFAULT_TABLES) == 0
 
 
 def test_a_manifest_of_a_snapshot_holds_for_the_model_that_sells_it_and_the_newest_wins() -> None:

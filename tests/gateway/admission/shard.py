@@ -15,7 +15,7 @@ from redis.backoff import NoBackoff
 
 from billing.ledger.record import UsageRecord, from_wire_record
 from billing.usage import Usage
-from gateway.admission.admit import Admission
+from gateway.admission.admit import Admission, Patience
 from gateway.admission.batch import Ticker, stream_key
 from gateway.admission.history import LedgerSync
 from gateway.admission.offline import Shares
@@ -23,6 +23,7 @@ from gateway.admission.pipe import Pipe
 from gateway.admission.records import with_counts
 from gateway.admission.standby import Standby
 from gateway.call import Call, Hold, Outcome, Settlement
+from gateway.meter.learned import PromptRatios
 from gateway.spool.journal import Journal
 from tests.gateway.values import Books
 
@@ -82,6 +83,8 @@ class Shard:
     folder: Path = Path("/dev/null/there is no disk")
     journal_max_bytes: int = 0
     share_nano: int = 0
+    wait_s: float = 0.0
+    ratios_max: int = 0
 
     def __post_init__(self) -> None:
         self.pipe = open_pipe(url_of(self.redis), self.timeout_s)
@@ -90,8 +93,17 @@ class Shard:
         self.journal = Journal(self.folder, max_bytes=self.journal_max_bytes)
         shares = Shares(self.share_nano, scopes_max=100)
         self.standby = Standby(self.ticker, self.journal, shares, ledger, self.books.settled, shards=1)
+        self.ratios = PromptRatios(entries_max=self.ratios_max)
         self.admission = Admission(
-            self.ticker, ledger, self.standby, shards=1, hold_s=self.hold_s, settle_retry_s=0.2, settled_memory_s=30
+            self.ticker,
+            ledger,
+            self.standby,
+            self.ratios,
+            Patience(wait_s=self.wait_s, waiting_max=1000),
+            shards=1,
+            hold_s=self.hold_s,
+            settle_retry_s=0.2,
+            settled_memory_s=30,
         )
 
     async def admit(self, call: Call) -> Hold:

@@ -20,7 +20,7 @@ from sqlmodel import col, select
 from billing.database import Sessions
 from billing.ledger.tables import LedgerEntry
 from billing.usage import Usage
-from gateway.admission.admit import Admission
+from gateway.admission.admit import Admission, Patience
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.cluster import ClusterPipe
 from gateway.admission.connect import AnyRedis, open_redis
@@ -29,8 +29,9 @@ from gateway.admission.offline import Shares
 from gateway.admission.standby import Standby
 from gateway.call import Caller, Outcome
 from gateway.clock import Clock
-from gateway.drain import Drain, flushed
+from gateway.drain import Drain, DrainBounds, flushed
 from gateway.errors import NotBooked, NotCovered, ServiceUnavailable
+from gateway.meter.learned import PromptRatios
 from gateway.spool.journal import Journal
 from tests.fakes.redis_cluster import Cluster, running_cluster
 from tests.gateway.values import INPUT_NANO, OUTPUT_NANO, Books, a_call, a_caller, new_account_id
@@ -112,9 +113,18 @@ async def town(tmp_path: Path, sessions: Sessions) -> AsyncIterator[Town]:
         journal = Journal(tmp_path, max_bytes=0)
         standby = Standby(ticker, journal, Shares(0, scopes_max=1), ledger, books.settled, shards=SHARDS)
         admission = Admission(
-            ticker, ledger, standby, shards=SHARDS, hold_s=60, settle_retry_s=TAKEOVER_S, settled_memory_s=60
+            ticker,
+            ledger,
+            standby,
+            PromptRatios(entries_max=1),
+            Patience(wait_s=0.0, waiting_max=0),
+            shards=SHARDS,
+            hold_s=60,
+            settle_retry_s=TAKEOVER_S,
+            settled_memory_s=60,
         )
-        drain = Drain(redis, ticker, sessions, Clock(), shards=SHARDS, batch_max=500, idle_ms=20, swept_memory_s=60)
+        bounds = DrainBounds(shards=SHARDS, batch_max=500, idle_ms=20, swept_memory_s=60)
+        drain = Drain(redis, ticker, sessions, Clock(), bounds)
         yield Town(cluster, admission, redis, drain)
         await ticker.close()
         await redis.aclose()

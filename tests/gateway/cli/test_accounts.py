@@ -22,13 +22,24 @@ def test_an_account_is_created_with_what_was_named_and_the_gateways_defaults(off
         "--tax-country",
         "KR",
         "--tax-number",
-        "123",
+        "120-81-47521",
     )
     account = office.json("accounts", "create", "Hanbit", "--kind", "club", *words)
     limits = {"requests_per_minute": None, "tokens_per_minute": None, "concurrency": 4}
     expected = {"kind": "club", "currency": "KRW", "timezone": "UTC", "billing": "invoice", "limits": limits}
     assert expected.items() <= account.items()
-    assert account["tax"] == {"country": "KR", "registration_number": "123"}
+    assert account["tax"] == {"country": "KR", "registration_number": "120-81-47521"}
+
+
+def test_a_korean_number_whose_check_digit_is_wrong_is_refused_at_once_and_nothing_is_written(office: Office) -> None:
+    wrong = ("--tax-country", "KR", "--tax-number", "120-81-47522")
+    before = len(office.json("accounts", "list")["data"])
+    code, line = office.refused("accounts", "create", "Wrong", *wrong)
+    assert (code, "tax.registration_number" in line, "check digit" in line) == (1, True, True)
+    assert len(office.json("accounts", "list")["data"]) == before
+    account = office.json("accounts", "create", "Abroad", "--tax-country", "US", "--tax-number", "120-81-47522")
+    assert office.refused("accounts", "change", account["id"], *wrong)[0] == 1
+    assert office.json("accounts", "show", account["id"])["tax"]["country"] == "US"
 
 
 def test_a_change_touches_only_what_was_named_and_none_lifts_a_cap(office: Office) -> None:

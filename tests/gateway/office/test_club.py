@@ -69,6 +69,25 @@ def test_a_correction_grants_the_corrected_tokens_less_those_spent(gateway: Gate
     assert 0 < new["used"] < 200
 
 
+def test_a_call_knows_its_tier_the_tokens_behind_it_and_what_brought_it_about(gateway: Gateway) -> None:
+    account = gateway.account(kind="club")["id"]
+    secret = gateway.key(account)
+    given = gateway.post(f"/accounts/{account}/contributions", GIVEN)
+    reason = f"100M: 150000000 accepted tokens, by {given['id']}"
+    with gateway.caller(secret) as caller:
+        assert caller.get("/account").json()["discount_reason"] == reason
+
+
+def test_a_table_of_tiers_is_stated_for_an_instant_to_come_and_listed(finance: Finance) -> None:
+    office, far = finance.office, "2098-01-01T00:00:00Z"
+    posted = office.json("club", "set-tiers", far, "A=1000:0.05", "B=5000:0.5")
+    assert posted["tiers"][1] == {"name": "B", "tokens_min": 5000, "discount": "0.5"}
+    tables = office.json("club", "tiers")["data"]
+    assert (tables[0]["id"], tables[0]["effective_at"], tables[-1]) == ("default", None, posted)
+    assert [office.refused("club", "set-tiers", at, "A=1:0.1")[0] for at in (far, "2020-01-01T00:00:00Z")] == [1, 1]
+    assert office.refused("club", "set-tiers", "2099-01-01T00:00:00Z", "A=x")[0] == 2
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

@@ -3,8 +3,9 @@
 Reads a shard's stream from its beginning, writes a batch in one transaction, and only then takes it off the stream and rebases the
 counters, in one atomic step. Whatever dies in between: the batch is read again, the ledger knows each call's id, and the stream gives
 up each record once. Two drains at a time are safe, only wasteful.
-Errors: a fault of Redis or Postgres is counted, logged once in a row, and the round is repeated; a record that cannot be read is
-logged, counted, and moved to the shard's `…:unreadable` stream, so that it holds nothing up and is not lost.
+Told to stop, it drains on to the end, within a bound: what is left then stays on the stream for the next drain.
+Errors: a fault of Redis or Postgres is counted, logged once in a row, and the round is repeated; a record that cannot be read or stored
+is set aside (`unreadable`), so that it holds nothing up and is not lost.
 """
 
 from __future__ import annotations
@@ -13,97 +14,97 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from billing.database import Sessions
-from billing.ledger.entry import Settled, entry_of
 from billing.ledger.journal import append
-from billing.ledger.lines import to_row_line
 from billing.ledger.read import RunningTotal, totals_of
-from billing.ledger.record import UsageRecord, from_wire_record
 from billing.money import add, nano_usd_up
-from billing.periods import Month
-from billing.usage import GRANT_ORDER
 from gateway.admission.batch import Ticker, shard_of, stream_key
 from gateway.admission.connect import AnyRedis
 from gateway.admission.pipe import StoreUnavailable
-from gateway.admission.records import with_counts
 from gateway.call import PREPAID_SCOPE
 from gateway.clock import Clock
-from gateway.metrics import DRAIN_FAULTS, DRAIN_LAG_RECORDS, DRAINED_RECORDS, SWEPT_HOLDS
+from gateway.drain.message import UNREADABLE, Fields, Message, from_wire_message
+from gateway.drain.unreadable import Aside, waiting
+from gateway.metrics import (
+    DRAIN_FAULTS,
+    DRAIN_LAG_RECORDS,
+    DRAINED_RECORDS,
+    SWEPT_HOLDS,
+    UNREADABLE_WAITING_RECORDS,
+)
 
 log = structlog.get_logger("drain")
 _PAUSE_AFTER_FAULT_S = 0.25
 _SWEEP_EVERY_S = 1.0
 _SWEEP_MAX = 100
 _SHARDS_AT_ONCE = 4
+_LOOK_ASIDE_EVERY_S = 10.0
 _SWEEP_PAUSE_S = 5.0
 _FLUSH_POLL_S = 0.01
 _Entries = list[tuple[bytes, dict[bytes, bytes]]]
-_unpack = msgspec.msgpack.decode
 
 
 @dataclass(frozen=True, slots=True)
-class _Message:
-    """One record of the stream, and the counters that it moved."""
+class DrainBounds:
+    """How much at a time, how long between rounds, and what is remembered."""
 
-    id: bytes
-    account_id: str
-    nano_usd: int
-    scopes: tuple[str, ...]
-    settled: Settled
+    shards: int
+    batch_max: int
+    idle_ms: int
+    swept_memory_s: int
+    settled_memory_s: int = 60
+    stop_s: float = 15.0
+    """How long it drains on when it is told to stop."""
+    unreadable_max: int = 10_000
+    """How many records that cannot be read a shard keeps."""
 
 
 class Drain:
     """Drains the shards of one deployment."""
 
-    def __init__(
-        self,
-        redis: AnyRedis,
-        ticker: Ticker,
-        sessions: Sessions,
-        clock: Clock,
-        *,
-        shards: int,
-        batch_max: int,
-        idle_ms: int,
-        swept_memory_s: int,
-        settled_memory_s: int = 60,
-    ) -> None:
+    def __init__(self, redis: AnyRedis, ticker: Ticker, sessions: Sessions, clock: Clock, bounds: DrainBounds) -> None:
         self._redis = redis
         self._ticker = ticker
         self._sessions = sessions
         self._clock = clock
-        self._shards = shards
-        self._batch_max = batch_max
-        self._idle_s = idle_ms / 1000
-        self._swept_memory_ms = swept_memory_s * 1000
-        self._settled_memory_ms = settled_memory_s * 1000
+        self._bounds = bounds
+        self._aside = Aside(redis, ticker, kept_max=bounds.unreadable_max)
         self._failing = self._faulty = False
         self._sweep_from_s: dict[int, float] = {}
+        self._lag_records = [0] * bounds.shards
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Drain until told to stop, then once more to the end."""
-        swept_at = 0.0
+        """Drain until told to stop, then on to the end, within a bound."""
+        swept_at = looked_at = float("-inf")
         loop = asyncio.get_running_loop()
         while not stopping.is_set():
             moved = await self._round()
             if loop.time() - swept_at >= _SWEEP_EVERY_S:
                 swept_at = loop.time()
                 await self._sweep()
+            if loop.time() - looked_at >= _LOOK_ASIDE_EVERY_S:
+                looked_at = loop.time()
+                UNREADABLE_WAITING_RECORDS.set(await waiting(self._redis, self._bounds.shards))
             # A round that was not full waits a little for company: a transaction costs the same for one record as for many.
-            if moved < self._batch_max:
-                await _wait(stopping, _PAUSE_AFTER_FAULT_S if self._failing else self._idle_s)
-        while await self._round():
-            continue
+            if moved < self._bounds.batch_max:
+                await _wait(stopping, _PAUSE_AFTER_FAULT_S if self._failing else self._bounds.idle_ms / 1000)
+        try:
+            async with asyncio.timeout(self._bounds.stop_s):
+                while await self._round():
+                    continue
+        except (
+            TimeoutError
+        ):  # given up in mid-batch: it is rolled back, or it is in the ledger and is known there next time
+            log.warning("drain_stopped_early", records_left=sum(self._lag_records), after_s=self._bounds.stop_s)
 
     async def _round(self) -> int:
         """One batch of every shard that holds any, a few shards at a time. A shard that fails holds up no other."""
-        lengths = await asyncio.gather(*self._ticker.lengths(self._shards), return_exceptions=True)
-        DRAIN_LAG_RECORDS.set(sum(length for length in lengths if isinstance(length, int)))
+        lengths = await asyncio.gather(*self._ticker.lengths(self._bounds.shards), return_exceptions=True)
+        self._show_lag(lengths)
         some = asyncio.Semaphore(_SHARDS_AT_ONCE)
         filled = [shard for shard, length in enumerate(lengths) if isinstance(length, int) and length > 0]
         batches = await asyncio.gather(*[self._batch(shard, some) for shard in filled])
@@ -111,7 +112,7 @@ class Drain:
         faults = {shard: outcome for shard, outcome in outcomes if isinstance(outcome, BaseException)}
         self._note(faults)
         # It waits for the stores only where nothing works: one master that is away is no reason to keep the others' records waiting.
-        self._failing = len(faults) == self._shards or 0 < len(filled) <= len(faults)
+        self._failing = len(faults) == self._bounds.shards or 0 < len(filled) <= len(faults)
         return sum(batch for batch in batches if isinstance(batch, int))
 
     async def _batch(self, shard: int, some: asyncio.Semaphore) -> int | Exception:
@@ -120,6 +121,13 @@ class Drain:
                 return await self.once(shard)
             except (RedisError, StoreUnavailable, SQLAlchemyError, OSError, TimeoutError) as error:
                 return error
+
+    def _show_lag(self, lengths: Sequence[int | BaseException]) -> None:
+        """Over all shards; one that does not answer has what it had, rather than nothing."""
+        for shard, length in enumerate(lengths):
+            if isinstance(length, int):
+                self._lag_records[shard] = length
+        DRAIN_LAG_RECORDS.set(sum(self._lag_records))
 
     def _note(self, faults: Mapping[int, BaseException]) -> None:
         """Count faults, log the first in a row, and leave the holds of those shards alone for a while: nobody could renew them."""
@@ -134,33 +142,38 @@ class Drain:
 
     async def once(self, shard: int) -> int:
         """Move one batch of a shard into the ledger; returns how many records it held."""
-        key = stream_key(shard)
-        entries: _Entries = await self._redis.xrange(key, count=self._batch_max)  # type: ignore[assignment]
+        entries: _Entries = await self._redis.xrange(stream_key(shard), count=self._bounds.batch_max)  # type: ignore[assignment]
         if not entries:
             return 0
-        messages = [m for m in [await self._from_wire_message(key, *entry) for entry in entries] if m is not None]
+        messages = []
+        for message_id, fields in entries:
+            try:
+                messages.append(from_wire_message(message_id, fields))
+            except UNREADABLE as error:
+                await self._set_aside(shard, message_id, fields, error)
         if messages:
             try:
                 await self._append(messages)
             except DBAPIError as error:
                 if not _refuses_the_data(error):
                     raise
-                fields_of = dict(entries)
-                messages = await self._append_one_by_one(key, messages, fields_of)
+                messages = await self._append_one_by_one(shard, messages, dict(entries))
         if messages:
-            totals = await self._totals({m.account_id for m in messages}, {m.settled.record.key_id for m in messages})
-            done = [(m.id.decode(), m.account_id, m.nano_usd, m.scopes, m.settled.record.call_id) for m in messages]
-            await self._ticker.ask(shard, ("D", done, totals, self._settled_memory_ms))
+            totals = await self._totals(
+                {m.moved.account_id for m in messages}, {m.settled.record.key_id for m in messages}
+            )
+            done = [message.done() for message in messages]
+            await self._ticker.ask(shard, ("D", done, totals, self._bounds.settled_memory_s * 1000))
             DRAINED_RECORDS.inc(len(messages))
         return len(entries)
 
-    async def _append(self, messages: Sequence[_Message]) -> None:
+    async def _append(self, messages: Sequence[Message]) -> None:
         async with self._sessions.begin() as session:
             await append(session, [message.settled for message in messages], self._clock.now())
 
     async def _append_one_by_one(
-        self, key: str, messages: Sequence[_Message], fields_of: dict[bytes, dict[bytes, bytes]]
-    ) -> list[_Message]:
+        self, shard: int, messages: Sequence[Message], fields_of: dict[bytes, dict[bytes, bytes]]
+    ) -> list[Message]:
         """Postgres cannot take one of these: find it, and let the others through."""
         appended = []
         for message in messages:
@@ -170,26 +183,12 @@ class Drain:
             except DBAPIError as error:
                 if not _refuses_the_data(error):
                     raise
-                await self._set_aside(key, message.id, fields_of[message.id], error)
+                await self._set_aside(shard, message.id, fields_of[message.id], error)
         return appended
 
-    async def _from_wire_message(self, key: str, message_id: bytes, fields: dict[bytes, bytes]) -> _Message | None:
-        try:
-            record = _checked(from_wire_record(fields[b"r"]))
-            record = with_counts(record, _counts_in(fields, b"u"), _counts_in(fields, b"b"))
-            taken: list[tuple[str, int, int]] = _unpack(fields[b"g"], type=list[tuple[str, int, int]])
-            scopes = _unpack(fields[b"m"], type=tuple[str, ...])
-            grants = tuple((grant, GRANT_ORDER[kind - 1], tokens) for grant, kind, tokens in taken)
-            return _Message(message_id, fields[b"a"].decode(), int(fields[b"n"]), scopes, Settled(record, grants))
-        except (msgspec.MsgspecError, LookupError, ValueError, ArithmeticError) as error:
-            await self._set_aside(key, message_id, fields, error)
-            return None
-
-    async def _set_aside(self, key: str, message_id: bytes, fields: dict[bytes, bytes], error: Exception) -> None:
-        log.error("unreadable_record", stream=key, id=message_id.decode(), kind=type(error).__name__)
+    async def _set_aside(self, shard: int, message_id: bytes, fields: Fields, error: Exception) -> None:
         DRAIN_FAULTS.inc()
-        await self._redis.xadd(key.replace(":usage", ":unreadable"), dict(fields))  # type: ignore[arg-type]
-        await self._redis.xdel(key, message_id)
+        await self._aside.put(shard, message_id, fields, error)
 
     async def _totals(self, accounts: set[str], keys: set[str]) -> list[tuple[str, str, int, int]]:
         """What the ledger says now of the counters that this batch moved."""
@@ -208,8 +207,8 @@ class Drain:
     async def _sweep(self) -> None:
         """Book the holds of workers that are gone. Where Redis was away nobody could renew, so they are given a moment."""
         now_s = asyncio.get_running_loop().time()
-        shards = [shard for shard in range(self._shards) if now_s >= self._sweep_from_s.get(shard, 0.0)]
-        asked = [self._ticker.ask(shard, ("W", _SWEEP_MAX, self._swept_memory_ms)) for shard in shards]
+        shards = [shard for shard in range(self._bounds.shards) if now_s >= self._sweep_from_s.get(shard, 0.0)]
+        asked = [self._ticker.ask(shard, ("W", _SWEEP_MAX, self._bounds.swept_memory_s * 1000)) for shard in shards]
         replies = await asyncio.gather(*asked, return_exceptions=True)
         faults: dict[int, BaseException] = {}
         for shard, reply in zip(shards, replies, strict=True):
@@ -236,17 +235,6 @@ async def flushed(redis: AnyRedis, shards: int, account_id: str | None = None, *
     except (TimeoutError, RedisError, OSError):
         return False
     return True
-
-
-def _counts_in(fields: dict[bytes, bytes], name: bytes) -> list[int]:
-    return _unpack(fields[name], type=list[int]) if name in fields else []
-
-
-def _checked(record: UsageRecord) -> UsageRecord:
-    """A record of which every part can be read; raises what its parts raise."""
-    Month.parse(record.billing_month)
-    to_row_line(entry_of(Settled(record), ""), 0, "")
-    return record
 
 
 def _refuses_the_data(error: DBAPIError) -> bool:
