@@ -121,7 +121,7 @@ async def close_month(
         return await _draft_month(sessions, month, now, progress)
     await _seal_month(sessions, month, now, grace_s, actor)
     async with sessions() as session:
-        accounts = await booked_accounts(session, str(month))
+        accounts = [each for each in await booked_accounts(session, str(month)) if _is_billed_here(each)]
         booked = await booked_month(session, str(month))
     invoices: list[InvoiceName] = []
     for done, account in enumerate(accounts, start=1):
@@ -191,6 +191,11 @@ async def _issue_one(
     return await issue(session, draft, now, seller) if draft else None
 
 
+def _is_billed_here(account: Account) -> bool:
+    """Whose usage Stripe bills by its meter never gets an invoice of ours as well."""
+    return account.billing != "stripe_meter"
+
+
 def _draft_one(account: Account, month: Month, booked: BookedMonth, fx: FxQuote | None) -> Draft | None:
     payer = Payer(
         account.id,
@@ -222,7 +227,7 @@ async def _draft_month(sessions: Sessions, month: Month, now: datetime, progress
     async with sessions() as session:
         await session.connection(execution_options={"isolation_level": "REPEATABLE READ", "postgresql_readonly": True})
         await check_month(session, month)
-        accounts = await booked_accounts(session, str(month))
+        accounts = [each for each in await booked_accounts(session, str(month)) if _is_billed_here(each)]
         booked = await booked_month(session, str(month))
         for done, account in enumerate(accounts, start=1):
             standing = await find_invoice(session, account.id, str(month))

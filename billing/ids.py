@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from datetime import UTC, datetime
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
 
 def uuid7(now_ms: int) -> UUID:
@@ -18,6 +18,32 @@ def uuid7(now_ms: int) -> UUID:
     return UUID(
         int=(now_ms << 80) | (0x7 << 76) | ((random >> 68 & 0xFFF) << 64) | (0b10 << 62) | (random & (1 << 62) - 1)
     )
+
+
+class CallId(UUID):
+    """A UUID that keeps its digits: a call's id is written half a dozen times, and working them out each time costs 1 µs."""
+
+    __slots__ = ("hex",)
+    hex: str
+
+    def __str__(self) -> str:
+        digits = self.hex
+        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def new_call_id(now_ms: int) -> CallId:
+    """As `uuid7`, without the questions that `UUID` asks of what it is given."""
+    random = int.from_bytes(os.urandom(10), "big")
+    number = (now_ms << 80) | (0x7 << 76) | ((random >> 68 & 0xFFF) << 64) | (0b10 << 62) | (random & (1 << 62) - 1)
+    made = object.__new__(CallId)
+    _put(made, "int", number)
+    _put(made, "hex", f"{number:032x}")
+    _put(made, "is_safe", _UNKNOWN)
+    return made
+
+
+_UNKNOWN = SafeUUID.unknown
+_put = object.__setattr__  # a UUID cannot be changed; this one is being made
 
 
 def derived_id(uuid: UUID, name: str) -> UUID:

@@ -60,6 +60,13 @@ class RateCard:
         return asked if asked in self.models else self.aliases.get(asked)
 
 
+class UnitPrices(NamedTuple):
+    """The price of one token or page of each kind after discount, in whole units of 10^−`places` USD. Exact."""
+
+    of: tuple[int, ...]
+    places: int
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """What one caller pays for one model at one instant; decided at admission and carried to the ledger."""
@@ -76,6 +83,8 @@ class Price:
     buy_texts: tuple[str, str, str, str, str] | None = field(init=False, repr=False, compare=False)
     pico: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """`pico_usd` of the kinds in the order in which grants pay, then of the pages."""
+    units: UnitPrices = field(init=False, repr=False, compare=False)
+    """`_units_of` these prices after discount."""
     _pico: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -84,6 +93,7 @@ class Price:
         buy = self.buy and tuple(str(self.buy.of(kind)) for kind in kinds)
         object.__setattr__(self, "buy_texts", buy)
         object.__setattr__(self, "_pico", {kind: self._pico_of(kind) for kind in kinds})
+        object.__setattr__(self, "units", unit_prices(self.prices, self.discount))
         object.__setattr__(self, "pico", tuple(self._pico[kind] for kind in (*GRANT_ORDER, *PAGE_KINDS)))
 
     def _pico_of(self, kind: str) -> int:
@@ -140,13 +150,6 @@ def price_on(
     return Price(model, card.id, card.models[model], discount, discount_reason, buy)
 
 
-class UnitPrices(NamedTuple):
-    """The price of one token or page of each kind after discount, in whole units of 10^−`places` USD. Exact."""
-
-    of: tuple[int, ...]
-    places: int
-
-
 def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
     """The exact cost before discount and grants, USD."""
     return cost(usage, NOTHING, prices, ZERO)
@@ -154,7 +157,15 @@ def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
 
 def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
     """The exact cost of a call, USD: Σ (count − granted) × price × (1 − discount)."""
-    each = unit_prices(prices, discount)
+    return _decimal(usage, granted, unit_prices(prices, discount))
+
+
+def cost_at(price: Price, usage: Usage, granted: Usage = NOTHING) -> Decimal:
+    """`cost` at a price whose units were worked out when it was decided."""
+    return _decimal(usage, granted, price.units)
+
+
+def _decimal(usage: Usage, granted: Usage, each: UnitPrices) -> Decimal:
     return shift(units(usage, granted, each), -each.places)
 
 

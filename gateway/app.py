@@ -40,12 +40,8 @@ from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
 from gateway.drain import Drain, DrainBounds, flushed, unreadable
 from gateway.edge.account import ACCOUNT
-from gateway.edge.desk import Desk, operators_only
+from gateway.edge.desk import Desk, desk_of, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
-from gateway.edge.finance import FINANCE
-from gateway.edge.keys import AccountKeys, Keys
-from gateway.edge.operator import Accounts
-from gateway.edge.pricing import PRICING
 from gateway.errors import ServiceUnavailable
 from gateway.journey import Bounds, Journey
 from gateway.keys.address import Proxies
@@ -55,10 +51,8 @@ from gateway.keys.prices import PriceTable, reader_of_cards
 from gateway.logs import CallLog
 from gateway.meter.learned import PromptRatios
 from gateway.metrics import CallCounts
-from gateway.office.club import CLUB
-from gateway.office.invoices import INVOICES
-from gateway.office.months import MONTHS
-from gateway.office.shares import OWN_SHARES, SHARES
+from gateway.office.operator_routes import OPERATOR_ROUTES
+from gateway.office.shares import OWN_SHARES
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
@@ -230,8 +224,9 @@ def http_app(house: House, journey: Journey) -> Litestar:
     )
     operator = Router(
         "/operator/v1",
-        route_handlers=[Accounts, AccountKeys, Keys, *PRICING, *FINANCE, *SHARES, *INVOICES, *CLUB, *MONTHS],
-        guards=[operators_only(token)],
+        route_handlers=OPERATOR_ROUTES,
+        guards=[operators_only(token, house.sessions, house.clock)],
+        dependencies={"desk": Provide(desk_of(desk), sync_to_thread=False)},
     )
     return Litestar(
         route_handlers=[

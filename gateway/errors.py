@@ -5,6 +5,7 @@
     ├── KeyNotAllowed          403 key_not_allowed          the key's scope forbids it
     ├── AccountSuspended       403 account_suspended
     ├── OperatorRefused        401 invalid_operator_token
+    ├── OperatorNotAllowed     403 operator_not_allowed     the operator's role forbids it
     ├── NotFound               404 not_found                no such path or thing
     ├── ModelNotFound          404 model_not_found          no rate card names it
     ├── InvalidRequest         400 invalid_request_body     broken JSON, wrong field
@@ -61,8 +62,15 @@ class OperatorRefused(GatewayError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The operator token is missing or wrong. Send GATEWAY_OPERATOR_TOKEN as 'Authorization: Bearer …'."
+            "The operator token is missing or wrong. Send GATEWAY_OPERATOR_TOKEN, or a named operator's, as 'Authorization: Bearer …'."
         )
+
+
+class OperatorNotAllowed(GatewayError):
+    status, code, type = 403, "operator_not_allowed", "permission_error"
+
+    def __init__(self, role: str) -> None:
+        super().__init__(f"Operators with the role '{role}' may not do this.")
 
 
 class KeyNotAllowed(GatewayError):

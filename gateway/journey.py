@@ -19,7 +19,7 @@ from datetime import datetime
 import structlog
 
 from billing.money import nano_usd_up, to_wire_decimal
-from billing.prices import Price, cost
+from billing.prices import Price, cost_at
 from billing.usage import NOTHING
 from gateway.admission.admit import Admission, StaleCaller, StalePrices
 from gateway.admission.keep import Keeper, Lease
@@ -214,10 +214,7 @@ class Journey:
         if answer.status == 400 and ask.model in SUCCESSORS and code_of(body) == "invalid_request_body":
             raise ModelNotFound(ask.model, successor=SUCCESSORS[ask.model])
         trip.code = str(answer.status)
-        await trip.door.start(
-            answer.status, {**answer.passed_headers, **trip.headers, "content-length": str(len(body))}
-        )
-        await trip.door.end(body)
+        await trip.door.answer(answer.status, {**answer.passed_headers, **trip.headers}, body)
         return "upstream_refused"
 
     async def _whole(self, trip: Trip, hold: Hold, answer: UpstreamAnswer) -> str:
@@ -234,8 +231,7 @@ class Journey:
         settlement = await self._settle(trip, hold, outcome)
         if settlement.cost_is_known:
             trip.headers |= {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
-        await trip.door.start(200, {**answer.passed_headers, **trip.headers, "content-length": str(len(body))})
-        await trip.door.end(body)
+        await trip.door.answer(200, {**answer.passed_headers, **trip.headers}, body)
         return "whole"
 
     async def _long(self, trip: Trip, hold: Hold, answer: UpstreamAnswer, held: bytes, more: bytes) -> str:
@@ -314,7 +310,7 @@ class Journey:
             estimated=outcome.estimated_reason,
         )
         if absorbed is not NOTHING:
-            count_absorbed(nano_usd_up(cost(absorbed, NOTHING, price.prices, price.discount)))
+            count_absorbed(nano_usd_up(cost_at(price, absorbed)))
         trip.settled = outcome
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):
             UNKNOWN_SNAPSHOTS.inc()

@@ -127,6 +127,10 @@ class KeepingDoor:
         await self._keep(self._recording.answer())
         await self._door.end(last)
 
+    async def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        await self.start(status, {**headers, "content-length": str(len(body))})
+        await self.end(body)
+
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
         if self._began:
             await self._keep(kept_failure(error, headers))

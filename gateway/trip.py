@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from billing.ids import uuid7
+from billing.ids import new_call_id
 from billing.periods import Month
 from billing.prices import Price
 from billing.usage import NOTHING
@@ -46,6 +46,7 @@ class Door(Protocol):
     async def drained(self) -> None: ...
     async def write(self, data: bytes) -> None: ...
     async def end(self, last: bytes = b"") -> None: ...
+    async def answer(self, status: int, headers: dict[str, str], body: bytes) -> None: ...
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None: ...
     def error_event(self, error: GatewayError) -> bytes: ...
     def hang_up_cancels(self) -> HangUp: ...
@@ -100,7 +101,7 @@ class Trip:
         self.door = door
         self.accepted_ns = accepted_ns
         self.accepted_at = from_ns(accepted_ns)
-        self.uuid = uuid7(accepted_ns // 1_000_000)
+        self.uuid = new_call_id(accepted_ns // 1_000_000)
         self.headers = {"x-request-id": str(self.uuid)}
         self.caller: Caller | None = None
         self.kept: Kept | None = None

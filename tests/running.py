@@ -89,6 +89,50 @@ class Gateway:
         token = given.get("GATEWAY_OPERATOR_TOKEN") or token_path.read_text()
         return cls(found[1], data_dir, process, log_path, token, addresses)
 
+    @classmethod
+    @contextmanager
+    def beside(
+        cls, other: Gateway, redis_url: str, home: Path, *, workers: int, environment: Mapping[str, str] | None = None
+    ) -> Iterator[Gateway]:
+        """One without a sandbox, on another's Postgres and Solar, and a Redis of its own; it must exit with 0."""
+        home.mkdir(parents=True, exist_ok=True)
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+        log_path = home / f"serve-{next(_numbers)}.log"
+        given = {
+            "GATEWAY_DATABASE_URL": other.addresses["database_url"],
+            "GATEWAY_REDIS_URL": redis_url,
+            "GATEWAY_UPSTREAM_URL": other.addresses["solar_url"],
+            "GATEWAY_UPSTREAM_KEYS": "up_sandbox",
+            "GATEWAY_OPERATOR_TOKEN": other.operator_token,
+            "GATEWAY_DATA_DIR": str(home),
+            "GATEWAY_OPS_PORT": "0",
+            "COLUMNS": "200",
+            **(environment or {}),
+        }
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(
+                [*command(), "serve", "--port", "0", "--workers", str(workers)],
+                env=inherited | given,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+        def serves() -> re.Match[str] | None:
+            text = log_path.read_text(errors="replace")
+            assert process.poll() is None, f"the gateway ended while starting: {text[-2000:]}"
+            return _SERVES.search(text)
+
+        try:
+            url = wait_until(serves, _START_S, "the gateway serves")[1]
+            running = cls(url, home, process, log_path, other.operator_token, other.addresses)
+            yield running
+            running.operator.close()
+        finally:
+            process.terminate()
+            code = process.wait(_STOP_S + 20)
+        assert code == 0, f"the gateway exited with {code}: {log_path.read_text(errors='replace')[-2000:]}"
+
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         if self.process.poll() is None:
             self.process.send_signal(how)

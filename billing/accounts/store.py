@@ -97,5 +97,19 @@ def audit(
     session.add(AuditEntry(at=now, actor=actor, action=action, subject=subject, change=dict(change)))
 
 
+async def audit_page(
+    session: AsyncSession, *, subject: str | None, actor: str | None, before: int | None, count_max: int
+) -> Sequence[AuditEntry]:
+    """Audit entries, newest first, before a cursor; of one subject or one actor."""
+    query = select(AuditEntry).order_by(col(AuditEntry.id).desc()).limit(count_max)
+    if subject is not None:
+        query = query.where(col(AuditEntry.subject) == subject)
+    if actor is not None:
+        query = query.where(col(AuditEntry.actor) == actor)
+    if before is not None:
+        query = query.where(col(AuditEntry.id) < before)
+    return (await session.execute(query)).scalars().all()
+
+
 def _without(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "owner_group"}

@@ -53,6 +53,14 @@ async def payees_named(session: AsyncSession, ids: set[str]) -> dict[str, Payee]
     return {row.id: row for row in (await session.execute(query)).scalars()}
 
 
+async def get_payout(session: AsyncSession, payout_id: str) -> Payout:
+    """One payout by id."""
+    payout = await session.get(Payout, payout_id)
+    if payout is None:
+        raise PayoutNotFound(payout_id)
+    return payout
+
+
 async def holds(session: AsyncSession, *, standing: bool = False) -> Sequence[PayoutHold]:
     """All holds, or those that stand, oldest first."""
     query = select(PayoutHold).order_by(col(PayoutHold.id))

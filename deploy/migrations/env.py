@@ -8,6 +8,7 @@ from sqlmodel import SQLModel
 
 import billing.accounts.tables
 import billing.club.tables
+import billing.collect.tables
 import billing.fx
 import billing.invoice.tables
 import billing.ledger.tables
@@ -16,6 +17,7 @@ import billing.rate_cards
 import billing.share.tables
 import gateway.alerts.tables
 import gateway.keys.tables
+import gateway.operators.tables
 from billing.database import open_engine
 
 _MIGRATION_LOCK = 7_061_000

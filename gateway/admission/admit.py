@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from billing.ledger.record import to_wire_record
 from billing.money import nano_usd_up
-from billing.prices import cost
+from billing.prices import cost_at
 from billing.usage import NOTHING, less
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.headers import to_wire_limits
@@ -205,7 +205,7 @@ class Admission:
                 reply = await self._tell_settled(call, operation)
                 break
             except (StoreUnavailable, ServiceUnavailable, StaleCaller):
-                most_nano = nano_usd_up(cost(usage, NOTHING, price.prices, price.discount))
+                most_nano = nano_usd_up(cost_at(price, usage))
                 if await self._is_kept(kept_settlement(call, most_nano, operation)):
                     return Settlement(charged_nano_usd=most_nano, cost_is_known=False)
                 if time.monotonic() >= deadline:
@@ -215,7 +215,7 @@ class Admission:
         self._learn(call, outcome)
         granted, absorbed = granted_usage(reply[2]), from_wire_usage(reply[3])
         charged = usage if absorbed is NOTHING else less(usage, absorbed)
-        return Settlement(granted, cost(charged, granted, price.prices, price.discount), int(reply[1]), absorbed)
+        return Settlement(granted, cost_at(price, charged, granted), int(reply[1]), absorbed)
 
     async def _tell_settled(self, call: Call, operation: tuple[Any, ...]) -> list[Any]:
         shard = shard_of(call.caller.account_id, self._shards)

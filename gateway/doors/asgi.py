@@ -89,13 +89,16 @@ class AsgiDoor:
     async def end(self, last: bytes = b"") -> None:
         await self._send({"type": "http.response.body", "body": last, "more_body": False})
 
+    async def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        """A whole answer."""
+        await self.start(status, {**headers, "content-length": str(len(body))})
+        await self.end(body)
+
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
         body = to_wire_error(error, self.endpoint.wire.name)
-        length = {"content-type": "application/json", "content-length": str(len(body))}
         # A body that was not read to its end cannot be told from the next request.
         closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
-        await self.start(error.status, {**headers, **length, **closing})
-        await self.end(body)
+        await self.answer(error.status, {**headers, "content-type": "application/json", **closing}, body)
 
     def error_event(self, error: GatewayError) -> bytes:
         return to_wire_error_event(error, self.endpoint.wire.name)

@@ -17,7 +17,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.doors.asgi import check_body_headers
 from gateway.doors.hang_up import HangUp
-from gateway.edge.wire import from_wire_head, to_wire_error, to_wire_error_event
+from gateway.doors.head import KnownHead, RequestHead
+from gateway.edge.wire import to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, RequestTooLarge
 from gateway.journey import Journey
 from gateway.keys.address import Address, Proxies
@@ -25,6 +26,7 @@ from gateway.meter.endpoint import Endpoint
 from gateway.trip import ClientGone
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -38,9 +40,31 @@ class InferenceProtocol(HttpToolsProtocol):
     leaving: ClassVar[bool] = False
     """This process serves on for a while, and each answer tells its client to close the connection."""
     _quiet_since_s: float | None = None
+    _between = True
+    """Has every request so far come to its end, with nothing of another behind it?"""
+    _known: KnownHead | None = None
     _default_lines: ClassVar[tuple[object, bytes]] = (None, b"")
 
+    # ---- requests -----------------------------------------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        if not self._between:
+            super().data_received(data)
+            return
+        cycle, known = self.cycle, self._known
+        if known is not None and cycle.response_complete:
+            body = known.body_in(data)
+            if body is not None and len(body) <= self.body_max_bytes and not self.transport.is_closing():
+                self._quiet_since_s = None
+                self.cycle = cycle = InferenceCycle(self, known.head, body)  # type: ignore[assignment]
+                self._start_asgi_task(cycle, self.app)
+                return
+        super().data_received(data)
+        if self._between and self.cycle is not cycle and isinstance(self.cycle, InferenceCycle):
+            self._known = KnownHead.of(data, self.cycle.head)
+
     def on_message_begin(self) -> None:
+        self._between = False
         # The ASGI scope is built only for requests that go on to ASGI.
         self.url = b""
         self.expect_100_continue = False
@@ -52,7 +76,9 @@ class InferenceProtocol(HttpToolsProtocol):
             self._go_on_to_asgi()
             return
         before = self.cycle
-        cycle = InferenceCycle(self, endpoint, self.headers)
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        head = RequestHead(endpoint, self.headers, keep_alive=keep_alive, expects_100=self.expect_100_continue)
+        cycle = InferenceCycle(self, head)
         self.cycle = cycle  # type: ignore[assignment]
         if before is None or before.response_complete:
             self._start_asgi_task(cycle, self.app)
@@ -60,9 +86,13 @@ class InferenceProtocol(HttpToolsProtocol):
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))  # type: ignore[arg-type]
 
+    def on_message_complete(self) -> None:
+        self._between = True
+        super().on_message_complete()
+
     def _go_on_to_asgi(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
+        super().on_message_begin()  # builds the scope
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)
         super().on_headers_complete()
@@ -141,26 +171,26 @@ def tell_leaving(door: type[asyncio.Protocol] | str) -> None:
 class InferenceCycle:
     """One metered request, from its headers to the last byte of its answer. In place of uvicorn's `RequestResponseCycle`."""
 
-    def __init__(self, protocol: InferenceProtocol, endpoint: Endpoint, headers: list[tuple[bytes, bytes]]) -> None:
-        self.endpoint = endpoint
-        self.secret, self.content_type, self.idempotency_key = from_wire_head(headers)
-        self._headers = headers
+    def __init__(self, protocol: InferenceProtocol, head: RequestHead, whole_body: bytes | None = None) -> None:
+        self.head = head
+        self.endpoint, self.secret, self.content_type = head.endpoint, head.secret, head.content_type
+        self.idempotency_key = head.idempotency_key
+        self._whole_body = whole_body
         self._protocol = protocol
         self.task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport = protocol.transport
         self._flow: FlowControl = protocol.flow
-        self._expects_100 = protocol.expect_100_continue
         self._head: bytes | None = None
         self._chunked = False
         self._cancel: Callable[[], None] | None = None
         self.on_response: Callable[[], None] = protocol.on_response_complete
         # What uvicorn's protocol writes into a cycle:
         self.body = bytearray()
-        self.more_body = True
+        self.more_body = whole_body is None
         self.message_event = _Bell()
         self.disconnected = False
         self.response_complete = False
-        self.keep_alive = protocol.parser.get_http_version() != "1.0" and protocol.parser.should_keep_alive()
+        self.keep_alive = head.keep_alive
         self.started = False
 
     async def run(self) -> None:
@@ -181,13 +211,15 @@ class InferenceCycle:
 
     def address(self) -> Address | None:
         peer = self._protocol.client
-        return self._protocol.proxies.caller_address(peer[0] if peer else None, self._headers)
+        return self._protocol.proxies.caller_address(peer[0] if peer else None, self.head.headers)
 
     async def read_body(self) -> bytes:
         """The whole body; raises `RequestTooLarge` before holding more than the bound and one read."""
+        if self._whole_body is not None:
+            return self._whole_body
         body_max_bytes = self._protocol.body_max_bytes
-        check_body_headers(self._headers, body_max_bytes)
-        if self._expects_100:
+        check_body_headers(self.head.headers, body_max_bytes)
+        if self.head.expects_100:
             self._transport.write(_CONTINUE)
         while self.more_body:
             self._flow.resume_reading()
@@ -220,8 +252,15 @@ class InferenceCycle:
 
     async def start(self, status: int, headers: dict[str, str]) -> None:
         """The head; it leaves with the first byte of the body where the length is known, else at once."""
-        self.started = True
         self._chunked = "content-length" not in headers
+        head = self._to_wire_head(status, headers, _CHUNKED if self._chunked else b"\r\n")
+        if self._chunked:
+            self._send(head)
+        else:
+            self._head = head
+
+    def _to_wire_head(self, status: int, headers: dict[str, str], end: bytes) -> bytes:
+        self.started = True
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         if self._protocol.leaving:
             self.keep_alive = False
@@ -229,12 +268,15 @@ class InferenceCycle:
             self.keep_alive = False
         elif not self.keep_alive:
             lines += "connection: close\r\n"
-        end = b"transfer-encoding: chunked\r\n\r\n" if self._chunked else b"\r\n"
-        head = STATUS_LINE[status] + self._protocol.default_lines() + lines.encode("latin-1", "replace") + end
-        if self._chunked:
-            self._send(head)
-        else:
-            self._head = head
+        return STATUS_LINE[status] + self._protocol.default_lines() + lines.encode("latin-1", "replace") + end
+
+    async def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        """A whole answer, in one write."""
+        head = self._to_wire_head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
+        if self._flow.write_paused:
+            await self.drained()
+        self._send(head + body)
+        self._complete()
 
     def put(self, data: bytes) -> bool:
         """Write at once; False where the client is slow, so that `drained` should be awaited before more."""
@@ -257,6 +299,9 @@ class InferenceCycle:
     async def end(self, last: bytes = b"") -> None:
         await self.drained()
         self._send(self._take_head() + self._framed(last) + (_LAST_CHUNK if self._chunked else b""))
+        self._complete()
+
+    def _complete(self) -> None:
         self.response_complete = True
         if self.disconnected:
             return
@@ -267,10 +312,7 @@ class InferenceCycle:
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
         body = to_wire_error(error, self.endpoint.wire.name)
         closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
-        await self.start(
-            error.status, {**headers, "content-type": "application/json", "content-length": str(len(body)), **closing}
-        )
-        await self.end(body)
+        await self.answer(error.status, {**headers, "content-type": "application/json", **closing}, body)
 
     def error_event(self, error: GatewayError) -> bytes:
         return to_wire_error_event(error, self.endpoint.wire.name)

@@ -1,16 +1,17 @@
 """What the account and operator routes are handed: the rooms they may ask, and who is asking.
 
-Errors: `OperatorRefused`, `InvalidApiKey`, `InvalidRequest`.
+Errors: `OperatorRefused`, `OperatorNotAllowed`, `InvalidApiKey`, `InvalidRequest`.
 """
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
+from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
@@ -20,12 +21,17 @@ from gateway.admission.admit import Admission
 from gateway.call import Caller
 from gateway.clock import Clock
 from gateway.edge.wire import secret_of
-from gateway.errors import InvalidRequest, OperatorRefused
+from gateway.errors import InvalidRequest, OperatorNotAllowed, OperatorRefused
 from gateway.keys.address import NO_PROXIES, Address, Proxies
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
+from gateway.operators.roles import ADMIN, allows
+from gateway.operators.store import living
 
 LIST_MAX = 1000
+_ASKS = "solar_operator"
+ACTOR = "operator"
+"""Whom the audit log names for the one token of the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,8 @@ class Desk:
     """Who issues invoices, as they say for good."""
     chart: Chart = field(default_factory=Chart)
     proxies: Proxies = NO_PROXIES
+    actor: str = ACTOR
+    """Which operator asks; the audit log names it."""
 
     def now(self) -> datetime:
         return self.clock.now()
@@ -62,16 +70,36 @@ class Desk:
         return await self.identify.caller_of(secret_of(headers), whence)
 
 
-def operators_only(token: str) -> Callable[[ASGIConnection, BaseRouteHandler], None]:  # type: ignore[type-arg]
-    """A guard: the operator token, compared in constant time; without one configured nobody gets in."""
+Guard: TypeAlias = Callable[[ASGIConnection, BaseRouteHandler], Awaitable[None]]  # type: ignore[type-arg]
 
-    def guard(connection: ASGIConnection, _: BaseRouteHandler) -> None:  # type: ignore[type-arg]
+
+def operators_only(token: str, sessions: Sessions, clock: Clock) -> Guard:
+    """A guard: the token of the environment, an admin's, or a named operator's, whose role must allow the route."""
+
+    async def guard(connection: ASGIConnection, _: BaseRouteHandler) -> None:  # type: ignore[type-arg]
         given = secret_of(connection.scope["headers"])
+        actor, role = ACTOR, ADMIN
         if not token or not hmac.compare_digest(given.encode(), token.encode()):
-            raise OperatorRefused
+            async with sessions() as session:
+                known = await living(session, given, clock.now())
+            if known is None:
+                raise OperatorRefused
+            actor, role = known.name, known.role
+        if not allows(role, connection.scope["method"], connection.scope["path_template"]):  # type: ignore[typeddict-item]
+            raise OperatorNotAllowed(role)
         check_address(connection)
+        connection.scope["state"][_ASKS] = actor
 
     return guard
+
+
+def desk_of(desk: Desk) -> Callable[[Request[Any, Any, Any]], Desk]:
+    """The desk as the operator has it whom the guard let in."""
+
+    def of(request: Request[Any, Any, Any]) -> Desk:
+        return replace(desk, actor=request.scope["state"][_ASKS])
+
+    return of
 
 
 def check_address(connection: ASGIConnection) -> None:  # type: ignore[type-arg]

@@ -20,7 +20,6 @@ from billing.share.check import PlanUnsafe
 from billing.share.read import page_shares
 from billing.share.tables import SharePlan
 from gateway.edge.desk import LIST_MAX, Desk
-from gateway.edge.operator import ACTOR
 from gateway.edge.shapes import CloseOrder, NewSharePlan
 from gateway.edge.wire import YEAR_MAX, YEAR_MIN
 from gateway.errors import Conflict, GatewayError, InvalidRequest
@@ -65,7 +64,7 @@ async def close(month: str, desk: Desk, data: CloseOrder | None = None) -> dict[
             desk.now(),
             draft=draft,
             grace_s=desk.month_grace_s,
-            actor=ACTOR,
+            actor=desk.actor,
             progress=lambda done, total: None,
             seller=desk.seller,
         )
@@ -88,7 +87,7 @@ async def add_share_plan(data: NewSharePlan, desk: Desk) -> dict[str, Any]:
     values = structs.asdict(data)
     try:
         async with desk.sessions.begin() as session:
-            return to_wire_plan(await plans.add_plan(session, values, ACTOR, desk.now()))
+            return to_wire_plan(await plans.add_plan(session, values, desk.actor, desk.now()))
     except ValueError as error:
         raise InvalidRequest(f"{error}.", param=str(error).partition(":")[0]) from None
 

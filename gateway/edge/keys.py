@@ -18,7 +18,7 @@ from billing.accounts import store as accounts
 from billing.database import Session
 from billing.terms import usd_per_unit_of
 from gateway.edge.desk import Desk
-from gateway.edge.operator import ACTOR, checked_limits
+from gateway.edge.operator import checked_limits
 from gateway.edge.shapes import KeyChange, NewKey, Rotation, columns_of_limits, to_wire_key
 from gateway.edge.wire import from_wire_cap, from_wire_instant
 from gateway.errors import InvalidRequest
@@ -48,7 +48,7 @@ class AccountKeys(Controller):
                 "scopes": from_wire_scopes(data.scopes),
                 **checked_limits(columns_of_limits(data.limits)),
             }
-            key, secret, epoch = await lifecycle.create_key(session, account_id, values, ACTOR, desk.now())
+            key, secret, epoch = await lifecycle.create_key(session, account_id, values, desk.actor, desk.now())
         await desk.admission.outdate(account_id, epoch)
         return to_wire_key(key, secret)
 
@@ -76,7 +76,7 @@ class Keys(Controller):
         """Change what is given, from the next call on; `expires_at` ends a key at an instant."""
         async with desk.sessions.begin() as session:
             worth = await _worth(session, (await lifecycle.get_key(session, key_id)).account_id, desk)
-            key, epoch = await lifecycle.change_key(session, key_id, _changes(data, worth), ACTOR, desk.now())
+            key, epoch = await lifecycle.change_key(session, key_id, _changes(data, worth), desk.actor, desk.now())
         await desk.admission.outdate(key.account_id, epoch)
         return to_wire_key(key)
 
@@ -87,7 +87,7 @@ class Keys(Controller):
         if not 0 <= overlap_s <= _OVERLAP_MAX_S:
             raise InvalidRequest(f"overlap_s: must be from 0 to {_OVERLAP_MAX_S}.", param="overlap_s")
         async with desk.sessions.begin() as session:
-            key, secret, epoch = await lifecycle.rotate_key(session, key_id, overlap_s, ACTOR, desk.now())
+            key, secret, epoch = await lifecycle.rotate_key(session, key_id, overlap_s, desk.actor, desk.now())
         await desk.admission.outdate(key.account_id, epoch)
         return to_wire_key(key, secret)
 
@@ -95,7 +95,7 @@ class Keys(Controller):
     async def revoke(self, key_id: str, desk: Desk) -> dict[str, Any]:
         """End a key at once."""
         async with desk.sessions.begin() as session:
-            key, epoch = await lifecycle.revoke_key(session, key_id, ACTOR, desk.now())
+            key, epoch = await lifecycle.revoke_key(session, key_id, desk.actor, desk.now())
         await desk.admission.outdate(key.account_id, epoch)
         return to_wire_key(key)
 

@@ -32,7 +32,6 @@ from gateway.edge.shapes import (
 from gateway.edge.wire import from_wire_cap
 from gateway.errors import InvalidRequest
 
-ACTOR = "operator"
 _KINDS = ("standard", "club")
 _BILLING = ("invoice", "prepaid", "stripe_meter")
 _STATUSES = ("active", "suspended", "closed")
@@ -86,7 +85,7 @@ class Accounts(Controller):
             **checked_limits(columns_of_limits(data.limits)),
         }
         async with desk.sessions.begin() as session:
-            row = await accounts.create(session, values, ACTOR, desk.now())
+            row = await accounts.create(session, values, desk.actor, desk.now())
             return to_wire_account(row) | await _new_secret(session, row, None, desk)
 
     @get()
@@ -109,7 +108,7 @@ class Accounts(Controller):
             before = await accounts.get(session, account_id)
             worth = await usd_per_unit_of(session, before.currency, before.timezone, desk.now())
             url_before = before.alert_webhook_url
-            row = await accounts.change(session, account_id, _changes(data, worth), ACTOR, desk.now())
+            row = await accounts.change(session, account_id, _changes(data, worth), desk.actor, desk.now())
             secret = await _new_secret(session, row, url_before, desk)
         await desk.admission.outdate(row.id, row.epoch)
         return to_wire_account(row) | secret

@@ -22,7 +22,7 @@ from billing.ledger.usage import UsageSum, usage
 from billing.money import ZERO, to_wire_decimal
 from gateway.edge.calls import all_calls
 from gateway.edge.desk import LIST_MAX, Desk
-from gateway.edge.operator import ACTOR, one_of
+from gateway.edge.operator import one_of
 from gateway.edge.period import interval_of
 from gateway.edge.shapes import (
     NewFxRate,
@@ -58,7 +58,7 @@ class RateCards(Controller):
                 if data.account_id is not None:
                     await accounts.get(session, data.account_id)
                 row = await rate_cards.add_card(session, values, calls_since, desk.now())
-                audit(session, ACTOR, "rate_card.add", row.id, {"account": row.account_id}, desk.now())
+                audit(session, desk.actor, "rate_card.add", row.id, {"account": row.account_id}, desk.now())
                 card = rate_cards.from_row_card(row)
         except rate_cards.RateCardOverlaps as error:
             raise Conflict("rate_card_overlaps", f"{error}.") from None
@@ -90,7 +90,7 @@ async def add_fx_rate(data: NewFxRate, desk: Desk) -> dict[str, Any]:
             raise Conflict(
                 "fx_rate_exists", f"another {data.pair} rate is known for {day}; a stated rate is not changed."
             )
-        audit(session, ACTOR, "fx_rate.add", data.pair, {"date": data.date, "rate": data.rate}, desk.now())
+        audit(session, desk.actor, "fx_rate.add", data.pair, {"date": data.date, "rate": data.rate}, desk.now())
     return {"date": data.date, "pair": data.pair, "rate": to_wire_decimal(rate)}
 
 
@@ -101,7 +101,7 @@ async def import_fx_rates(request: Request[Any, Any, Any], desk: Desk) -> dict[s
         quotes = fx.from_wire_rates((await request.body()).decode("utf-8-sig"))
         async with desk.sessions.begin() as session:
             new = await fx.import_rates(session, quotes)
-            audit(session, ACTOR, "fx_rate.import", "USD/KRW", {"rates": len(quotes), "new": new}, desk.now())
+            audit(session, desk.actor, "fx_rate.import", "USD/KRW", {"rates": len(quotes), "new": new}, desk.now())
     except fx.WrongRates as error:
         raise InvalidRequest(f"{error}.", param=f"line {error.line}") from None
     except fx.RateDiffers as error:
@@ -122,7 +122,7 @@ async def fx_rates(desk: Desk) -> dict[str, Any]:
 async def set_manifest(data: NewManifest, desk: Desk) -> dict[str, Any]:
     """State which datasets trained a model; the newest statement counts."""
     async with desk.sessions.begin() as session:
-        row = await club.set_manifest(session, data.model, data.datasets, ACTOR, desk.now())
+        row = await club.set_manifest(session, data.model, data.datasets, desk.actor, desk.now())
     return {"id": row.id, "model": row.model, "datasets": row.datasets}
 
 

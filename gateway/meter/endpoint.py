@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.meter.sanitize import CHAT_RULES, MESSAGES_RULES, NO_RULES, RESPONSES_RULES, Rules
+from gateway.meter.sanitize import CHAT_RULES, MESSAGES_RULES, NEVER, NO_RULES, RESPONSES_RULES, Rules
 from gateway.meter.wires import (
     CHAT_WIRE,
     DECIDE_WIRE,
@@ -43,7 +44,7 @@ class Endpoint:
     rules: Rules = NO_RULES
     takes: Takes = Takes.JSON
     streams: bool = False
-    markers: tuple[bytes, ...] = ()
+    markers: re.Pattern[bytes] = NEVER
     output_bound: str | None = None
     """The field that bounds the output, where a request may leave it out."""
 

@@ -17,6 +17,7 @@ import msgspec
 from gateway.meter.sizes import effort_for
 
 Fields = dict[str, Any]
+NEVER = re.compile(rb"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,14 @@ class Rules:
     clamp_effort: bool = False
 
     @property
-    def markers(self) -> tuple[bytes, ...]:
-        """A body without any of these needs no look."""
+    def markers(self) -> re.Pattern[bytes]:
+        """A body in which this is not found needs no look."""
         names = [*self.drop, *self.drop_empty, *(role for role, _ in self.roles)]
         names += ["strict"] if self.drop_strict else []
         names += ["reasoning_effort"] if self.clamp_effort else []
-        return tuple(f'"{name}"'.encode() for name in names)
+        # As a value "user" is a role in nearly every request, which is no reason to look closer.
+        spelled = [f'{name}"' if name != "user" else r'user"\s*:' for name in names]
+        return re.compile(f'"(?:{"|".join(spelled)})'.encode()) if names else NEVER
 
 
 CHAT_RULES = Rules(
@@ -53,17 +56,11 @@ MESSAGES_RULES = Rules(drop=("metadata", "service_tier"), drop_empty=("tools",))
 NO_RULES = Rules()
 
 _decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_USER = b'"user"'
-_USER_AS_NAME = re.compile(rb'"user"\s*:')
-"""As a value it is a role in nearly every request, which is no reason to look closer."""
 
 
-def sanitize(rules: Rules, markers: tuple[bytes, ...], body: bytes, model: str) -> tuple[bytes, tuple[str, ...]]:
+def sanitize(rules: Rules, markers: re.Pattern[bytes], body: bytes, model: str) -> tuple[bytes, tuple[str, ...]]:
     """(body, names of what was changed); the very same body where nothing was. Raises what msgspec raises for no object."""
-    for marker in markers:
-        if marker in body and (marker != _USER or _USER_AS_NAME.search(body)):
-            break
-    else:
+    if markers.search(body) is None:
         return body, ()
     fields: Mapping[str, msgspec.Raw] = _decode(body)
     kept: Fields = dict(fields)

@@ -17,7 +17,6 @@ from billing.club.store import ContributionUndone
 from billing.club.tier_store import TierTableLate, add_tier_table, tier_tables
 from billing.club.tiers import DEFAULT_TABLE, TierTable, to_wire_tiers
 from gateway.edge.desk import Desk
-from gateway.edge.operator import ACTOR
 from gateway.edge.shapes import Count, NewContribution, Text, to_wire_contribution, to_wire_grant
 from gateway.edge.wire import from_wire_amount, from_wire_instant, to_wire_instant
 from gateway.errors import Conflict, InvalidRequest
@@ -42,7 +41,7 @@ async def contribute(account_id: str, data: NewContribution, desk: Desk) -> dict
     try:
         async with desk.sessions.begin() as session:
             await accounts.get(session, account_id)
-            row, grant = await club.accept(session, account_id, values, desk.grant_months, ACTOR, desk.now())
+            row, grant = await club.accept(session, account_id, values, desk.grant_months, desk.actor, desk.now())
     except ContributionUndone as error:
         raise Conflict("contribution_superseded", f"{error}.") from None
     except ValueError as error:
@@ -92,7 +91,7 @@ async def add_table(data: NewTierTable, desk: Desk) -> dict[str, Any]:
     tiers = [structs.asdict(tier) for tier in data.tiers]
     try:
         async with desk.sessions.begin() as session:
-            table, epochs = await add_tier_table(session, effective_at, tiers, ACTOR, desk.now())
+            table, epochs = await add_tier_table(session, effective_at, tiers, desk.actor, desk.now())
     except TierTableLate as error:
         raise Conflict("tier_table_late", f"{error}.") from None
     except ValueError as error:

@@ -23,7 +23,6 @@ from billing.invoice.read import IssuedCredit, IssuedInvoice, get_credit, get_in
 from billing.rating.read import booked_entries
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.finance import NotAcceptable, month_of
-from gateway.edge.operator import ACTOR
 from gateway.edge.shapes import Count, Text
 from gateway.edge.wire import from_wire_amount
 from gateway.errors import Conflict, InvalidRequest
@@ -107,7 +106,7 @@ async def add_credit_note(invoice_id: str, data: NewCreditNote, desk: Desk) -> d
     asked = [Asked(one.line, from_wire_amount(one.amount, f"lines[{one.line}].amount")) for one in data.lines]
     try:
         async with desk.sessions.begin() as session:
-            return credit_json(await credit(session, invoice_id, data.reason, asked, ACTOR, desk.now()))
+            return credit_json(await credit(session, invoice_id, data.reason, asked, desk.actor, desk.now()))
     except CreditExceeds as error:
         raise Conflict(error.code, f"{error}.") from None
     except CreditRefused as error:

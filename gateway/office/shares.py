@@ -21,7 +21,6 @@ from billing.payouts.review import review
 from billing.share.read import find_share, share_month
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.finance import NotAcceptable, month_of
-from gateway.edge.operator import ACTOR
 from gateway.edge.shapes import Text
 from gateway.errors import Conflict, InvalidRequest, NotFound
 
@@ -88,7 +87,7 @@ async def set_payee(account_id: str, data: NewPayee, desk: Desk) -> dict[str, An
     """State whom the account's shares are paid to from now on, and for the tax papers, who that is."""
     try:
         async with desk.sessions.begin() as session:
-            return payee_json(await store.set_payee(session, account_id, structs.asdict(data), ACTOR, desk.now()))
+            return payee_json(await store.set_payee(session, account_id, structs.asdict(data), desk.actor, desk.now()))
     except ValueError as error:
         raise _invalid(error) from None
 
@@ -109,7 +108,7 @@ async def hold(account_id: str, data: Why, desk: Desk) -> dict[str, Any]:
     """Stop the account's payouts; its shares go on, and nothing is lost."""
     try:
         async with desk.sessions.begin() as session:
-            return hold_json(await store.place_hold(session, account_id, data.reason, ACTOR, desk.now()))
+            return hold_json(await store.place_hold(session, account_id, data.reason, desk.actor, desk.now()))
     except ValueError as error:
         raise _invalid(error) from None
 
@@ -126,7 +125,7 @@ async def release(hold_id: str, data: Why, desk: Desk) -> dict[str, Any]:
     """Let the account's payouts go on."""
     try:
         async with desk.sessions.begin() as session:
-            return hold_json(await store.release_hold(session, hold_id, data.reason, ACTOR, desk.now()))
+            return hold_json(await store.release_hold(session, hold_id, data.reason, desk.actor, desk.now()))
     except ValueError as error:
         raise _invalid(error) from None
 
@@ -136,7 +135,7 @@ async def pay(data: PayOrder, desk: Desk) -> dict[str, Any]:
     """Make a payout of everything that is due up to a month; repeating it pays nothing twice."""
     month = month_of(data.month)
     async with desk.sessions.begin() as session:
-        made, left = await store.pay_until(session, month, ACTOR, desk.now())
+        made, left = await store.pay_until(session, month, desk.actor, desk.now())
         named = await read.payees_named(session, {row.payee_id for row in made})
     return {
         "data": [payout_json(row, named[row.payee_id]) for row in made],
@@ -174,7 +173,7 @@ async def reverse(payout_id: str, data: Why, desk: Desk) -> dict[str, Any]:
     """Undo a payout that came back, by a linked one with the other sign: what it paid is due again."""
     try:
         async with desk.sessions.begin() as session:
-            row = await store.reverse(session, payout_id, data.reason, ACTOR, desk.now())
+            row = await store.reverse(session, payout_id, data.reason, desk.actor, desk.now())
             named = await read.payees_named(session, {row.payee_id})
     except store.AlreadyReversed as error:
         raise Conflict("payout_reversed", f"{error}.") from None

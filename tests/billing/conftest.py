@@ -13,6 +13,7 @@ from sqlmodel import SQLModel
 
 import billing.accounts.tables
 import billing.club.tables
+import billing.collect.tables
 import billing.fx
 import billing.invoice.tables
 import billing.ledger.tables

@@ -10,7 +10,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.prices import ModelPrice, Price, RateCard, cost, find_card, list_cost, newest_first, price_on
+from billing.prices import ModelPrice, Price, RateCard, cost, cost_at, find_card, list_cost, newest_first, price_on
 from billing.usage import Usage
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
@@ -55,6 +55,7 @@ def test_cost_is_what_grants_leave_less_the_discount(
     )
     left = in_fractions(usage, prices) - in_fractions(granted, prices)
     assert Fraction(cost(usage, granted, prices, discount)) == left * (1 - Fraction(discount))
+    assert Fraction(cost_at(Price("m", "c", prices, discount, ""), usage, granted)) == left * (1 - Fraction(discount))
 
 
 @given(model_prices, ratios, st.sampled_from(["input", "cached_input", "output", "standard", "enhanced"]))

@@ -72,6 +72,11 @@ class FaultProxy:
         self._thread.join(_STOP_S)
         self._loop.close()
 
+    def turn_to(self, target_url: str) -> None:
+        """Connections made from now on go elsewhere."""
+        target = urlsplit(target_url)
+        self._host, self._port = str(target.hostname), int(target.port or 80)
+
     async def _stop(self) -> None:
         self._server.close()
         for task in list(self._serving):

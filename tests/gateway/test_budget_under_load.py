@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -41,9 +40,10 @@ def a_body(chance: random.Random) -> dict[str, Any]:
     return {**body, "max_tokens": 256} if chance.random() < 0.5 else body
 
 
-async def storm(gateway: Gateway, secret: str, kill: psutil.Process | None) -> Counter[str]:
-    """All of them, `AT_ONCE` at a time; how they ended."""
+async def storm(gateway: Gateway, secret: str, in_the_middle: Callable[[], object] | None = None) -> Counter[str]:
+    """All of them, `AT_ONCE` at a time; how they ended. In a thread of its own, something happens in the middle."""
     chance, ended = random.Random(5), Counter[str]()
+    happening: list[asyncio.Future[object]] = []
     bodies = iter([a_body(chance) for _ in range(CALLS)])
     limits = httpx.Limits(max_connections=AT_ONCE, max_keepalive_connections=AT_ONCE)
     headers = {"authorization": f"Bearer {secret}"}
@@ -60,10 +60,11 @@ async def storm(gateway: Gateway, secret: str, kill: psutil.Process | None) -> C
                     continue
                 cut = answer.status_code == 200 and "budget_exceeded" in answer.text[-400:]
                 ended["ended in its middle" if cut else str(answer.status_code)] += 1
-                if kill is not None and ended.total() > CALLS // 8 and kill.is_running():
-                    kill.send_signal(signal.SIGKILL)
+                if in_the_middle is not None and ended.total() > CALLS // 8 and not happening:
+                    happening.append(asyncio.ensure_future(asyncio.to_thread(in_the_middle)))
 
         await asyncio.gather(*[caller() for _ in range(AT_ONCE)])
+        await asyncio.gather(*happening)
     return ended
 
 
@@ -100,7 +101,7 @@ async def test_two_thousand_calls_never_pass_the_cap_and_leave_nothing_over(
     secret = gateway.new_key(monthly_cap=str(CAP))
     workers = [p for p in psutil.Process(gateway.process.pid).children() if "gateway.processes.worker" in p.cmdline()]
     assert len(workers) == WORKERS
-    ended = await storm(gateway, secret, workers[0] if killed else None)
+    ended = await storm(gateway, secret, workers[0].kill if killed else None)
     charged, total = settled(gateway, secret)
     print(
         f"\n{dict(ended)}; charged {charged} of {CAP} in {total['calls']} calls, {total['estimated_calls']} estimated"

@@ -3,62 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import subprocess
 from decimal import Decimal
 from pathlib import Path
 
 import httpx
 
-from tests import running
-from tests.fakes.redis_cluster import Cluster, running_cluster
+from tests.fakes.redis_cluster import running_cluster
 from tests.gateway.test_refusals import CHAT
 from tests.running import Gateway
-from tests.waiting import wait_until
-
-SERVES = re.compile(r"serves on (http://\S+)/v1")
-
-
-def served(gateway: Gateway, cluster: Cluster, home: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """A second gateway, on the first one's Postgres and Solar, and a cluster of its own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    log_path = home / "serve.log"
-    environment = inherited | {
-        "GATEWAY_DATABASE_URL": gateway.addresses["database_url"],
-        "GATEWAY_REDIS_URL": cluster.url,
-        "GATEWAY_UPSTREAM_URL": gateway.addresses["solar_url"],
-        "GATEWAY_UPSTREAM_KEYS": "up_sandbox",
-        "GATEWAY_OPERATOR_TOKEN": gateway.operator_token,
-        "GATEWAY_DATA_DIR": str(home),
-        "GATEWAY_OPS_PORT": "0",
-        "COLUMNS": "200",
-    }
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [*running.command(), "serve", "--port", "0", "--workers", "2"], env=environment, stdout=log, stderr=log
-        )
-
-    def serves() -> re.Match[str] | None:
-        assert process.poll() is None, log_path.read_text()[-2000:]
-        return SERVES.search(log_path.read_text())
-
-    return process, wait_until(serves, 120, "the gateway serves")[1]
 
 
 async def test_calls_of_many_accounts_are_limited_billed_and_revoked_on_a_cluster(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     async with running_cluster(tmp_path / "cluster") as cluster:
-        process, url = await asyncio.to_thread(served, gateway, cluster, tmp_path)
-        try:
-            await asyncio.to_thread(tried_out, url, gateway.operator_token)
-        finally:
-            process.terminate()
-            code = await asyncio.to_thread(process.wait, 60)
+        await asyncio.to_thread(served_and_tried_out, gateway, cluster.url, tmp_path)
         held = [await node.redis.dbsize() for node in cluster.nodes[:3]]
-    assert code == 0
     assert all(count > 0 for count in held)
+
+
+def served_and_tried_out(gateway: Gateway, redis_url: str, home: Path, **environment: str) -> None:
+    with Gateway.beside(gateway, redis_url, home, workers=2, environment=environment) as running:
+        tried_out(running.url, running.operator_token)
 
 
 def tried_out(url: str, operator_token: str) -> None:

@@ -52,7 +52,11 @@ def deep_folders(root: Path) -> list[str]:
 
 
 def full_rooms(root: Path) -> list[str]:
-    rooms = Counter(path.parent for path in tree.python_files(root, *rules.PRODUCT) if path.name != "__init__.py")
+    rooms = Counter(
+        path.parent
+        for path in tree.python_files(root, *rules.PRODUCT)
+        if path.name not in ("__init__.py", "__main__.py")
+    )
     return [
         tree.finding(root, room, 0, f"{count} files in one room, {rules.ROOM_FILES_MAX} are allowed")
         for room, count in rooms.items()
