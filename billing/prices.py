@@ -84,7 +84,7 @@ class Price:
     pico: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """`pico_usd` of the kinds in the order in which grants pay, then of the pages."""
     units: UnitPrices = field(init=False, repr=False, compare=False)
-    """`_units_of` these prices after discount."""
+    """`unit_prices` of these after discount."""
     _pico: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
