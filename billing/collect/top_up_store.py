@@ -39,8 +39,10 @@ class TopUpRefused(ValueError):
     """This cannot be paid in, or given back; the text begins with the field."""
 
 
-async def ask(session: Session, account_id: str, amount: Decimal, actor: str, now: datetime) -> TopUp:
-    """Ask a customer to pay in: a checkout is made for it at Stripe."""
+async def ask(
+    session: Session, account_id: str, amount: Decimal, actor: str, now: datetime, send_at: datetime
+) -> TopUp:
+    """Ask a customer to pay in: a checkout is made for it at Stripe. `send_at` is by the outbox's clock, the world's."""
     account = await get_account(session, account_id)
     if account.billing != "prepaid":
         raise TopUpRefused(f"account: {account_id} is billed by {account.billing}; only a prepaid one has a balance")
@@ -57,7 +59,7 @@ async def ask(session: Session, account_id: str, amount: Decimal, actor: str, no
     )
     session.add(top_up)
     await session.flush()
-    await enqueue(session, "top_up", top_up.id, account_id, now)
+    await enqueue(session, "top_up", top_up.id, account_id, send_at)
     audit(session, actor, "top_up.ask", account_id, {"top_up": top_up.id, "amount": str(amount)}, now)
     return top_up
 
@@ -85,9 +87,9 @@ async def ended(session: Session, top_up_id: str, status: str) -> None:
 
 
 async def give_back(
-    session: Session, top_up_id: str, amount: Decimal, reason: str, actor: str, now: datetime
-) -> tuple[TopUpRefund, int]:
-    """Give a part of a paid top-up back; the balance is lessened now. Returns (the refund, the account's new epoch)."""
+    session: Session, top_up_id: str, amount: Decimal, reason: str, actor: str, now: datetime, send_at: datetime
+) -> tuple[TopUpRefund, str, int]:
+    """Give a part of a paid top-up back; the balance is lessened now. Returns (the refund, its account, that one's new epoch)."""
     query = select(TopUp).where(col(TopUp.id) == top_up_id).with_for_update()
     top_up = (await session.execute(query)).scalar_one_or_none()
     if top_up is None:
@@ -108,9 +110,9 @@ async def give_back(
     session.add(refund)
     await session.flush()
     epoch = await _move_balance(session, top_up.account_id, -amount)
-    await enqueue(session, "refund", refund.id, top_up.account_id, now)
+    await enqueue(session, "refund", refund.id, top_up.account_id, send_at)
     audit(session, actor, "top_up.refund", top_up.account_id, {"refund": refund.id, "amount": str(amount)}, now)
-    return refund, epoch
+    return refund, top_up.account_id, epoch
 
 
 async def get(session: Session, top_up_id: str) -> TopUp:
