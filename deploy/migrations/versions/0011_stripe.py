@@ -1,6 +1,6 @@
 """Stripe: the outbox of what it is to have, the deliveries that came from it, top-ups, meter events, and the standing of accounts.
 
-Revision 0010.
+Revision 0011.
 """
 
 import sqlalchemy as sa
@@ -8,8 +8,8 @@ import sqlmodel
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 
