@@ -20,8 +20,8 @@ from billing.collect.store import enqueue
 from billing.collect.tables import TopUp, TopUpRefund
 from billing.database import Session
 from billing.ids import new_id
-from billing.ledger.tables import LedgerTotal
-from billing.money import ZERO, add, minor_unit, multiply, subtract
+from billing.ledger.read import totals_of
+from billing.money import ZERO, add, minor_unit, multiply, subtract, to_wire_decimal
 from billing.terms import units_per_usd_of
 
 REASON_MAX = 500
@@ -102,10 +102,9 @@ async def give_back(
     before = (await session.execute(select(TopUpRefund).where(col(TopUpRefund.top_up_id) == top_up_id))).scalars()
     left = subtract(top_up.amount, add(refund.amount for refund in before))
     account = await session.get_one(Account, top_up.account_id, with_for_update=True, populate_existing=True)
-    if amount > min(left, account.prepaid_balance):
-        raise TopUpRefused(
-            f"amount: more than the {min(left, account.prepaid_balance)} {top_up.currency} that are left"
-        )
+    left = min(left, await _unspent(session, account, now))
+    if amount > left:
+        raise TopUpRefused(f"amount: more than the {to_wire_decimal(left)} {top_up.currency} that are left")
     refund = TopUpRefund(id=new_id("rfd", now), top_up_id=top_up_id, amount=amount, reason=reason, created_at=now)
     session.add(refund)
     await session.flush()
@@ -138,8 +137,7 @@ async def of_account(session: Session, account_id: str, count_max: int) -> Seque
 async def _unspent(session: Session, account: Account, now: datetime) -> Decimal:
     """What of a balance is not spent, as far as the ledger knows; nothing where no rate tells."""
     rate = await units_per_usd_of(session, account.currency, account.timezone, now)
-    totals = (await session.execute(select(LedgerTotal).where(col(LedgerTotal.account_id) == account.id))).scalars()
-    spent_usd = add(total.cost for total in totals)
+    spent_usd = add(total.cost for total in (await totals_of(session, account.id)).values())
     return ZERO if rate is None else max(ZERO, subtract(account.prepaid_balance, multiply(spent_usd, rate)))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from decimal import Decimal
 from typing import Any
 
@@ -41,7 +40,7 @@ async def test_an_account_that_does_not_pay_has_its_grace_then_is_suspended_then
     assert stage.told[0][1] < stage.told[1][1]
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (2, 0, 3, 1), (1, 3, 0, 2)])
 async def test_deliveries_in_any_order_and_twice_come_to_the_same_state(stage: Stage, order: tuple[int, ...]) -> None:
     invoice = await stage.invoiced(calls=1)
     payer = invoice.invoice.account_id
