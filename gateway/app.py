@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import httpx
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -43,6 +42,7 @@ from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, StripeTerms, desk_of, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.errors import ServiceUnavailable
+from gateway.fleet.series import FleetSeries
 from gateway.journey import Bounds, Journey
 from gateway.keys.address import Proxies
 from gateway.keys.guesses import Guesses
@@ -54,15 +54,17 @@ from gateway.metrics import CallCounts
 from gateway.office.operator_routes import OPERATOR_ROUTES
 from gateway.office.shares import OWN_SHARES
 from gateway.office.stripe import stripe_webhook
+from gateway.outlet.opening import open_solar
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.spool.journal import Journal
 from gateway.trip import Expected
 from gateway.upstream.solar import Solar
-from gateway.upstream.transport import PooledTransport
 
 _PROBE_S = 1.0
+_GUESSES_SHARD = 0
+"""One shard counts guesses, of all accounts' keys: nobody knows yet whose they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,43 +118,25 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     standby = _open_standby(settings, ticker, journal, ledger, sessions)
     keeper = _open_keeper(settings, ticker)
     standby.history.open_holds = keeper.registrations
+    standby.open_calls, keeper.grow = keeper.open_calls, standby.grow
     house = House(
         settings=settings,
         clock=clock,
         sessions=sessions,
         redis=redis,
         ticker=ticker,
-        admission=Admission(
-            ticker,
-            ledger,
-            standby,
-            PromptRatios(entries_max=settings.prompt_ratios_max),
-            Patience(wait_s=settings.budget_wait_s, waiting_max=settings.budget_waiting_max),
-            shards=settings.shards,
-            hold_s=settings.hold_lease_s,
-            settle_retry_s=settings.settle_retry_s,
-            settled_memory_s=settings.settled_memory_s,
-        ),
+        admission=_open_admission(settings, ticker, ledger, standby),
         standby=standby,
         keeper=keeper,
-        identify=Identify(
-            reader_of_callers(sessions, clock),
-            clock,
-            entries_max=settings.key_cache_max,
-            fresh_s=settings.key_cache_s,
-            guesses=Guesses(
-                burst=settings.unknown_keys_burst,
-                per_minute=settings.unknown_keys_per_minute,
-                addresses_max=settings.unknown_keys_addresses_max,
-            ),
-        ),
+        identify=_open_identify(settings, ticker, sessions, clock),
         prices=PriceTable(reader_of_cards(sessions)),
-        solar=_open_solar(settings),
+        solar=open_solar(settings),
         call_log=CallLog(),
         counts=CallCounts(keeper.held),
         shelf=_open_shelf(settings, answers_pipe),
         refusals=Refusals(sessions, clock),
     )
+    house.counts.also.append(FleetSeries(house.solar.fleet).flush)
     try:
         yield house
     finally:
@@ -317,6 +301,36 @@ async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None
         raise ServiceUnavailable from None
 
 
+def _open_admission(settings: Settings, ticker: Ticker, ledger: LedgerSync, standby: Standby) -> Admission:
+    return Admission(
+        ticker,
+        ledger,
+        standby,
+        PromptRatios(entries_max=settings.prompt_ratios_max),
+        Patience(wait_s=settings.budget_wait_s, waiting_max=settings.budget_waiting_max),
+        shards=settings.shards,
+        hold_s=settings.hold_lease_s,
+        settle_retry_s=settings.settle_retry_s,
+        settled_memory_s=settings.settled_memory_s,
+    )
+
+
+def _open_identify(settings: Settings, ticker: Ticker, sessions: Sessions, clock: Clock) -> Identify:
+    guesses = Guesses(
+        burst=settings.unknown_keys_burst,
+        per_minute=settings.unknown_keys_per_minute,
+        addresses_max=settings.unknown_keys_addresses_max,
+        shared=partial(ticker.ask, _GUESSES_SHARD),
+    )
+    return Identify(
+        reader_of_callers(sessions, clock),
+        clock,
+        entries_max=settings.key_cache_max,
+        fresh_s=settings.key_cache_s,
+        guesses=guesses,
+    )
+
+
 def _open_standby(
     settings: Settings, ticker: Ticker, journal: Journal, ledger: LedgerSync, sessions: Sessions
 ) -> Standby:
@@ -334,6 +348,7 @@ def _open_standby(
             unconfirmed_keys_s=settings.offline_keys_s if settings.offline_keys == "allow" else 0.0,
         ),
         bounds=HistoryBounds(rebuild_s=settings.rebuild_wait_s, records_max=settings.recent_records_max),
+        rates_max=settings.key_cache_max,
     )
 
 
@@ -359,34 +374,3 @@ def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
         claims_max=settings.idempotency_claims_max,
     )
     return Shelf(ask, bounds)
-
-
-def _open_solar(settings: Settings) -> Solar:
-    pooled = settings.upstream_transport == "pooled"
-    return Solar(
-        _pooled_transport(settings) if pooled else _stock_transport(settings),
-        settings.upstream_url,
-        settings.upstream_key_list(),
-        connect_timeout_s=settings.connect_timeout_s,
-        first_byte_timeout_s=settings.first_byte_timeout_s,
-        idle_timeout_s=settings.idle_timeout_s,
-        connect_attempts=settings.upstream_connect_attempts,
-    )
-
-
-def _pooled_transport(settings: Settings) -> httpx.AsyncBaseTransport:
-    return PooledTransport(
-        connections_max=settings.upstream_connections_max,
-        waiting_max=settings.upstream_waiting_max,
-        idle_expiry_s=settings.upstream_idle_expiry_s,
-    )
-
-
-def _stock_transport(settings: Settings) -> httpx.AsyncBaseTransport:
-    """httpx's own: slower, and a second opinion."""
-    limits = httpx.Limits(
-        max_connections=settings.upstream_connections_max,
-        max_keepalive_connections=settings.upstream_connections_max,
-        keepalive_expiry=settings.upstream_idle_expiry_s,
-    )
-    return httpx.AsyncHTTPTransport(limits=limits, retries=0, trust_env=False)
