@@ -49,7 +49,7 @@ class Fleet:
         member = self._only
         if member is not None and member.healthy:
             quota = member.quotas.get(errand.model) or member.quota(errand.model)
-            if not quota.gated:
+            if not quota.gated and not self.turns.queues:
                 errand.attempts += 1
                 return Seat(self, member, quota, errand.model, errand.tokens, self.now())
         return None if self.turns.has(errand.model) else self.choose(errand)
@@ -163,7 +163,7 @@ class Fleet:
 
     def freed(self, model: str) -> None:
         """Something may have become possible for those who wait for a model."""
-        if self.turns.has_any:
+        if self.turns.queues:
             self.turns.pump_soon()
 
 

@@ -7,7 +7,7 @@ a window of our own, and the `Limit` that is shown helps to choose between keys,
  - it stays closed until the instant that upstream names, at most `CLOSED_MAX_S`;
  - then it opens as a TCP connection starts: a few calls at once, one more for each that is answered, so that of many who wait few are
    sent in vain;
- - a 429 on the way closes it again at once; a whole window without one, and it stands open.
+ - a 429 on the way closes it again at once; two whole windows without one, and it stands open.
 Units: seconds on a steady clock, calls, tokens.
 """
 
@@ -25,6 +25,7 @@ _STRIKES = 2
 _LEARN_S = 1.0
 _AT_ONCE = 8
 _LOOK_S = 0.5
+_QUIET_SPANS = 2
 _PROBE_PAUSE_MAX_S = 60.0
 
 
@@ -96,7 +97,7 @@ class Quota:
             return True
         if now_s < self.closed_until_s:
             return False
-        if not self._strikes and now_s >= self._refused_at_s + self.shown.span_s:
+        if not self._strikes and now_s >= self._refused_at_s + _QUIET_SPANS * self.shown.span_s:
             self.gated = False
             return True
         return self.in_flight < self._at_once

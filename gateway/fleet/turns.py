@@ -59,20 +59,17 @@ class Turns:
     def __init__(self, rules: QueueRules, chooser: Chooser) -> None:
         self._rules = rules
         self._chooser = chooser
-        self._queues: dict[str, FairQueue[_Turn]] = {}
+        self.queues: dict[str, FairQueue[_Turn]] = {}
+        """By model; empty while nobody waits, which is nearly always."""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at_s = 0.0
         self.waiting_count = 0
         self.waited_total = 0
         self.refused_total = 0
 
-    @property
-    def has_any(self) -> bool:
-        return bool(self._queues)
-
     def has(self, model: str) -> bool:
         """Does anyone wait for this model?"""
-        return model in self._queues
+        return model in self.queues
 
     async def wait(self, errand: Errand) -> Seat:
         """A seat, after its turn has come."""
@@ -91,12 +88,12 @@ class Turns:
         return await self._queue_up(errand, errand.queue_until_s - now_s)
 
     async def _queue_up(self, errand: Errand, patience_s: float) -> Seat:
-        queue = self._queues.get(errand.model)
+        queue = self.queues.get(errand.model)
         if queue is None:
             queue = FairQueue(
                 self._rules.weights, entries_max=self._rules.waiting_max, account_max=self._rules.account_max
             )
-            self._queues[errand.model] = queue
+            self.queues[errand.model] = queue
         turn = _Turn(errand, asyncio.get_running_loop().create_future())
         entry = self._put(queue, turn)
         if entry is None:
@@ -137,23 +134,23 @@ class Turns:
     def _leave(self, model: str, queue: FairQueue[_Turn], entry: Entry[_Turn]) -> None:
         queue.remove(entry)
         if not len(queue):
-            self._queues.pop(model, None)
+            self.queues.pop(model, None)
         self._count()
 
     def _count(self) -> None:
-        self.waiting_count = sum(map(len, self._queues.values()))
+        self.waiting_count = sum(map(len, self.queues.values()))
 
     def _refusal(self, errand: Errand, opens_in_s: float) -> RateLimited:
         """The truth: when there is room again, or, behind a queue, when this account's next call would have its turn."""
         self.refused_total += 1
-        rate, queue = self._chooser.per_second(errand.model), self._queues.get(errand.model)
+        rate, queue = self._chooser.per_second(errand.model), self.queues.get(errand.model)
         turn_in_s = queue.ahead_of(errand.account_id) / rate if queue is not None and rate else 0.0
         wait_s = min(max(opens_in_s, turn_in_s, _RETRY_MIN_S), _RETRY_MAX_S)
         return RateLimited(_WHAT, int(wait_s * 1000), {})
 
     def refuse_all(self) -> None:
         """No key is well, as a call has just found out: nobody need wait to find out the same."""
-        for queue in self._queues.values():
+        for queue in self.queues.values():
             for entry in tuple(queue.in_order()):
                 if not entry.item.seat.done():
                     entry.item.seat.set_exception(UpstreamUnavailable("The model cannot be reached.", status=503))
@@ -162,7 +159,7 @@ class Turns:
 
     def pump(self, model: str) -> None:
         """Give seats to those whose turn it is, while there are any; then look again when there may be one."""
-        queue = self._queues.get(model)
+        queue = self.queues.get(model)
         if queue is None:
             return
         look_at_s = float("inf")
@@ -200,7 +197,7 @@ class Turns:
 
     def _look(self) -> None:
         self._timer = None
-        for model in tuple(self._queues):
+        for model in tuple(self.queues):
             self.pump(model)
 
     def close(self) -> None:

@@ -152,7 +152,7 @@ async def test_who_waits_gets_a_seat_when_the_quota_opens_and_in_fair_order() ->
     fleet.turns.pump("solar")
     await asyncio.gather(*calls)
     assert "small" in order[:2]
-    assert (fleet.turns.waiting_count, fleet.turns.has_any) == (0, False)
+    assert (fleet.turns.waiting_count, bool(fleet.turns.queues)) == (0, False)
 
 
 async def test_a_wait_that_would_be_too_long_is_refused_at_once_with_the_truth() -> None:
@@ -180,7 +180,7 @@ async def test_beyond_its_bound_the_queue_says_when_this_accounts_turn_would_com
     for task in (*waiting, others):
         task.cancel()
     await asyncio.gather(*waiting, others, return_exceptions=True)
-    assert not fleet.turns.has_any
+    assert not fleet.turns.queues
 
 
 async def test_a_call_that_is_cancelled_as_it_gets_its_seat_gives_it_back() -> None:

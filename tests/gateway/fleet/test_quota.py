@@ -89,12 +89,14 @@ def test_an_answer_to_a_call_of_before_does_not_open_it_and_one_of_after_does() 
     assert quota.may_send(1.1), "upstream's word was wrong"
 
 
-def test_a_whole_window_without_a_429_and_it_stands_open() -> None:
+def test_two_whole_windows_without_a_429_and_it_stands_open() -> None:
     quota = closed()
     quota.sent(11.0, 1)
     quota.served(quota.epoch)
     assert quota.gated
-    assert quota.may_send(70.1)
+    assert quota.may_send(119.9)
+    assert quota.gated
+    assert quota.may_send(120.1)
     assert not quota.gated
 
 
