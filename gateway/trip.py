@@ -20,6 +20,7 @@ from gateway.keys.address import Address
 from gateway.meter.endpoint import Counts, Endpoint
 from gateway.meter.estimate import prompt_tokens_best
 from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound, prompt_tokens_bound
+from gateway.traces import CallTrace
 
 
 class ClientGone(Exception):
@@ -40,6 +41,7 @@ class Door(Protocol):
     @property
     def started(self) -> bool: ...
     def address(self) -> Address | None: ...
+    def header(self, name: bytes) -> bytes | None: ...
     async def read_body(self) -> bytes: ...
     async def start(self, status: int, headers: dict[str, str]) -> None: ...
     def put(self, data: bytes) -> bool: ...
@@ -101,6 +103,7 @@ class Trip:
         "seat",
         "sent_s",
         "settled",
+        "trace",
         "uuid",
     )
 
@@ -112,6 +115,7 @@ class Trip:
         self.headers = {"x-request-id": str(self.uuid)}
         self.caller: Caller | None = None
         self.kept: Kept | None = None
+        self.trace: CallTrace | None = None
         self.call: Call | None = None
         self.settled: Outcome | None = None
         self.seat: Seat | None = None
