@@ -32,6 +32,7 @@ class Errand:
         "queued",
         "quota_refusals",
         "tokens",
+        "trace",
         "tried",
         "unreached",
         "waits",
@@ -42,6 +43,8 @@ class Errand:
         self.model = model
         self.tokens = tokens
         """What it is expected to count against a minute's tokens."""
+        self.trace = b""
+        """A header line that goes with each attempt; empty where the call is not traced."""
         self.attempts = 0
         self.lost: tuple[Lost, ...] = ()
         self.tried: tuple[int, ...] = ()
