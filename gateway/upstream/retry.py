@@ -35,6 +35,8 @@ from gateway.upstream.reply import UpstreamAnswer
 
 log = structlog.get_logger("upstream")
 _ERROR_BODY_MAX_BYTES = 64 * 1024
+_MARGIN_S = 0.02
+"""Beyond the instant that upstream names: a millisecond early is a refusal, and a second lost."""
 _QUOTA_REFUSALS = 2
 """A 429 costs nobody anything: of these, twice as many are taken, within the time that a call may wait."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.UnsupportedProtocol, httpx.LocalProtocolError)
@@ -101,7 +103,7 @@ async def refusal_of(answer: UpstreamAnswer, seat: Seat, errand: Errand) -> NotS
     if fault is None:
         raise RuntimeError(f"a status {status} that looks ill is a fault")
     if verdict is Verdict.QUOTA:
-        wait_s = retry_after_ms(headers, now_s) / 1000
+        wait_s = retry_after_ms(headers, now_s) / 1000 + _MARGIN_S
         errand.must_wait(member.place, seat.home.now() + wait_s)
         seat.out_of_quota(headers, wait_s)
         return NotServed(fault)

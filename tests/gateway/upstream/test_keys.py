@@ -167,44 +167,42 @@ async def test_a_key_out_of_quota_leaves_the_load_to_the_other_and_nobody_waits(
 
 
 QUOTA, WINDOW_S, WINDOWS = 100, 2, 4
-FEW, MANY = 12, 600
+FEW, MANY = 14, 700
 
 
 async def test_one_account_at_fifty_times_the_load_of_nine_others_leaves_each_its_share_within_5_percent() -> None:
-    queue = QueueRules(wait_max_s=15.0, waiting_max=400, account_max=100)
+    queue = QueueRules(wait_max_s=60.0, waiting_max=1000, account_max=1000)
     with a_solar_process("--keys", "up_a", "--quotas", f"up_a={QUOTA}", "--window-s", str(WINDOW_S)) as upstream:
         solar = a_solar("a=up_a", upstream.url, queue=queue)
         served: list[tuple[float, str]] = []
-        refused: Counter[str] = Counter()
 
         async def first_to_know(number: int) -> None:
             await asyncio.gather(call(solar, f"first-{number}"), return_exceptions=True)
 
         while not solar.fleet.members[0].quota("solar-pro4").gated:  # until it is refused, nobody knows of a quota
             await asyncio.gather(*map(first_to_know, range(10)))
-        until_s = time.monotonic() + (WINDOWS + 2) * WINDOW_S
 
         async def caller(account: str) -> None:
-            while time.monotonic() < until_s:
-                try:
-                    await call(solar, account)
-                    served.append((time.time(), account))
-                except RateLimited as error:
-                    refused[account] += 1
-                    await asyncio.sleep(error.retry_after_ms / 1000)
+            while True:
+                await call(solar, account)
+                served.append((time.time(), account))
 
         accounts = [f"small-{number}" for number in range(9)]
-        callers = [caller("hog") for _ in range(MANY)] + [caller(account) for account in accounts for _ in range(FEW)]
-        await asyncio.gather(*callers)
+        names = ["hog"] * MANY + [account for account in accounts for _ in range(FEW)]
+        callers = [asyncio.ensure_future(caller(name)) for name in names]
+        done, _ = await asyncio.wait(callers, timeout=(WINDOWS + 2) * WINDOW_S, return_when=asyncio.FIRST_EXCEPTION)
+        assert not done, "nobody is refused: there is a place for all"
+        for task in callers:
+            task.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
         await solar.close()
     first = int(served[0][0] // WINDOW_S) + 1  # whole windows
     counts = Counter(account for at_s, account in served if first <= at_s // WINDOW_S < first + WINDOWS)
     total = sum(counts.values())
-    print(f"served {total} in {WINDOWS} windows of {QUOTA}; {dict(counts)}; refused {dict(refused)}")
+    print(f"served {total} in {WINDOWS} windows of {QUOTA}; {dict(counts)}")
     assert total >= 0.5 * QUOTA * WINDOWS, "most of the quota is used, even on a busy machine"
     for account in accounts:
         assert abs(counts[account] - total / 10) <= 0.05 * total / 10
-    assert sum(refused[account] for account in accounts) <= 0.05 * total, "nearly all refusals are the hog's own"
 
 
 async def test_beyond_the_queues_bound_a_caller_is_told_the_truth_about_when_to_come_again() -> None:
