@@ -42,6 +42,8 @@ from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, StripeTerms, desk_of, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.errors import ServiceUnavailable
+from gateway.fleet.listing import to_wire_fleet
+from gateway.fleet.losses import Losses
 from gateway.fleet.series import FleetSeries
 from gateway.journey import Bounds, Journey
 from gateway.keys.address import Proxies
@@ -87,6 +89,7 @@ class House:
     counts: CallCounts
     shelf: Shelf
     refusals: Refusals
+    losses: Losses
 
     async def stores_answer(self) -> bool:
         """Do Redis and Postgres answer, within a second?"""
@@ -138,6 +141,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         counts=CallCounts(keeper.held),
         shelf=shelf,
         refusals=Refusals(sessions, clock),
+        losses=Losses(sessions, clock),
     )
     house.counts.also.append(FleetSeries(house.solar.fleet).flush)
     try:
@@ -147,6 +151,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         house.call_log.flush()
         house.counts.flush()
         await house.refusals.close()
+        await house.losses.close()
         await ticker.close()
         await journal.close()
         await answers_pipe.close()
@@ -180,6 +185,7 @@ def open_journey(house: House, traces: Traces | None = None) -> Journey:
             memory_max_bytes=settings.idempotency_memory_max_bytes,
         ),
         house.refusals,
+        house.losses,
         traces,
     )
 
@@ -204,6 +210,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
         prices=house.prices,
         admission=house.admission,
         flushed=partial(flushed, house.redis, settings.shards, wait_s=settings.usage_wait_s),
+        fleet=partial(to_wire_fleet, house.solar.fleet),
         unreadable=partial(unreadable, house.redis, settings.shards),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,

@@ -33,6 +33,7 @@ from gateway.errors import (
     UpstreamInterrupted,
 )
 from gateway.fleet.errand import Errand
+from gateway.fleet.losses import Losses
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
 from gateway.logs import CallLog
@@ -81,6 +82,7 @@ class Journey:
         counts: CallCounts,
         repeats: Repeats,
         refusals: Refusals,
+        losses: Losses,
         traces: Traces | None = None,
     ) -> None:
         self._clock = clock
@@ -95,6 +97,7 @@ class Journey:
         self._counts = counts
         self._repeats = repeats
         self._refusals = refusals
+        self._losses = losses
         self._traces = traces
 
     async def carry(self, door: Door) -> None:
@@ -165,11 +168,19 @@ class Journey:
             lease.end()
 
     async def _send(self, trip: Trip, lease: Lease, ask: Ask) -> str:
-        door, hold = trip.door, lease.hold
+        hold = lease.hold
         trip.sent_s = time.monotonic()
         errand = Errand(hold.call.caller.account_id, hold.call.price.model, tokens_expected(hold.call))
         if trip.trace is not None:
-            errand.trace = trip.trace.calls(door.endpoint.upstream_path, hold.call.price.model, trip.sent_s)
+            errand.trace = trip.trace.calls(trip.door.endpoint.upstream_path, hold.call.price.model, trip.sent_s)
+        try:
+            return await self._served(trip, lease, ask, errand)
+        finally:
+            if errand.lost:
+                self._losses.book(hold.call, errand.lost)
+
+    async def _served(self, trip: Trip, lease: Lease, ask: Ask, errand: Errand) -> str:
+        door, hold = trip.door, lease.hold
         try:
             answer = await self._solar.send(
                 door.endpoint.upstream_path, ask.body, door.content_type, errand, lease.sent
@@ -188,6 +199,10 @@ class Journey:
             if answer.is_event_stream:
                 return await self._stream(trip, lease, ask, answer)
             return await self._whole(trip, hold, answer)
+        except BaseException:
+            if trip.settled is None:
+                errand.lose(answer.seat.key_name, "answer broke off")
+            raise
         finally:
             await answer.close()
 
@@ -312,7 +327,7 @@ class Journey:
         return await self._settle(trip, hold, outcome)
 
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
-        settlement = await self._admission.settle(hold, outcome)
+        settlement = await self._admission.settle(hold, outcome, None if trip.seat is None else trip.seat.key_name)
         absorbed, price = settlement.absorbed, hold.call.price
         usage = outcome.usage
         self._counts.settled(

@@ -76,6 +76,13 @@ UPSTREAM_WAITED_CALLS = Counter("solar_upstream_waited_calls_total", "Calls that
 UPSTREAM_QUOTA_REFUSALS = Counter(
     "solar_upstream_quota_refusals_total", "Calls that were told to come again, because upstream's quota was used up"
 )
+LOST_ATTEMPTS = Counter(
+    "solar_upstream_lost_attempts_total", "Attempts that brought no answer, and that upstream may bill all the same"
+)
+PENDING_NANO_USD = Counter(
+    "solar_upstream_pending_nano_usd_total",
+    "What those will likely cost us, in nano-USD, until upstream's bill decides",
+)
 UNKNOWN_SNAPSHOTS = Counter("solar_unknown_snapshots_total", "Answers by a model snapshot that no rate card names")
 DRAINED_RECORDS = Counter("solar_drained_records_total", "Usage records written to the ledger")
 DRAIN_FAULTS = Counter("solar_drain_faults_total", "Drain rounds that failed and will be repeated")

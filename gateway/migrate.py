@@ -23,6 +23,7 @@ APPEND_ONLY = (
     "invoice_line",
     "credit_note_line",
     "closed_month",
+    "lost_attempt",
 )
 """What the application may add to and never change. Their partitions it reaches only through them."""
 

@@ -68,6 +68,8 @@ class Kept(Protocol):
 class Seat(Protocol):
     """The upstream key that answers this call, as the fleet keeps it."""
 
+    @property
+    def key_name(self) -> str: ...
     def used(self, tokens: int) -> None: ...
 
 

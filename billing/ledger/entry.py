@@ -124,6 +124,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     estimated_reason: str | None
     streamed: bool
     attempts: int
+    upstream_key: str | None = None
 
 
 def partition_of(call_id: UUID) -> int:
@@ -189,6 +190,7 @@ def entry_of(item: Settled, open_from: str) -> Entry:
         record.estimated_reason,
         record.streamed,
         record.attempts,
+        record.upstream_key,
     )
 
 
@@ -266,6 +268,7 @@ def reversal_of(row: Mapping[str, Any], open_from: str) -> Entry:
         row["estimated_reason"],
         row["streamed"],
         row["attempts"],
+        row["upstream_key"],
     )
 
 

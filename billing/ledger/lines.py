@@ -28,7 +28,7 @@ _ALIKE = (*Shared._fields[:10], *PRICES, "discount", "discount_reason", "buy_pri
 COLUMNS = (
     *("partition_month", "entry_id", "call_id", "kind", "reverses", "accepted_at", "day"),
     *(*COUNTS, *GRANTED, "list_cost", "cost", *ABSORBED, "absorbed_reason", "buy_cost", "absorbed_buy_cost"),
-    *("estimated_reason", "streamed", "attempts", "place", *_ALIKE, "recorded_at"),
+    *("estimated_reason", "streamed", "attempts", "upstream_key", "place", *_ALIKE, "recorded_at"),
 )
 """Every column of `ledger_entry`, in the order of a line."""
 
@@ -85,7 +85,7 @@ def to_row_line(entry: Entry, place: int, recorded_at: str) -> str:
         f"{counts[0]}\t{counts[1]}\t{counts[2]}\t{counts[3]}\t{counts[4]}\t{granted[0]}\t{granted[1]}\t{granted[2]}\t"
         f"{plain_units(entry.list_units, common.listed.places)}\t{plain_units(entry.cost_units, common.charged.places)}\t"
         f"{absorbed}\t{bought}\t{_copied(entry.estimated_reason)}\t{'t' if entry.streamed else 'f'}\t{entry.attempts}\t"
-        f"{place}\t{_texts_of(common).alike}\t{recorded_at}\n"
+        f"{_copied(entry.upstream_key)}\t{place}\t{_texts_of(common).alike}\t{recorded_at}\n"
     )
 
 

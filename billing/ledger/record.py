@@ -57,6 +57,8 @@ class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
     """Upstream's own prices at that time, in the order of `prices`; None where the rate card does not say."""
     zone: str = "UTC"
     """The account's zone, in which `billing_month` was found."""
+    upstream_key: str | None = None
+    """The public name of the key with upstream that answered; None where nobody knows (an orphan's estimate)."""
 
     @property
     def uuid(self) -> UUID:

@@ -83,6 +83,7 @@ class LedgerEntry(SQLModel, table=True):
     estimated_reason: str | None = None
     streamed: bool
     attempts: int
+    upstream_key: str | None = Field(default=None, description="the public name of our key with upstream that answered")
     recorded_at: datetime = Field(sa_type=INSTANT)
     place: int = Field(
         default=0,

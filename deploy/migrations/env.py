@@ -12,6 +12,7 @@ import billing.collect.tables
 import billing.fx
 import billing.invoice.tables
 import billing.ledger.tables
+import billing.lost.tables
 import billing.payouts.tables
 import billing.rate_cards
 import billing.share.tables

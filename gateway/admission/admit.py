@@ -206,7 +206,7 @@ class Admission:
         output = call.output_tokens_max if call.output_tokens_first is None else call.output_tokens_first
         return Hold(call, amount_nano, {}, output)
 
-    async def settle(self, hold: Hold, outcome: Outcome) -> Settlement:
+    async def settle(self, hold: Hold, outcome: Outcome, upstream_key: str | None = None) -> Settlement:
         """Release the hold, charge what was used as far as the caps have room, append the record: one atomic step.
 
         In Redis or, for now, in the journal on the local disk; where neither takes it, it is repeated for a while. Then its asker is told
@@ -219,7 +219,7 @@ class Admission:
             )  # it is booked, and what the first attempt held given back, under the first attempt's id
         operation = (
             *("S", call.entry_id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
-            *(to_wire_usage(usage), to_wire_pico(price), to_wire_record(record_of(call, outcome))),
+            *(to_wire_usage(usage), to_wire_pico(price), to_wire_record(record_of(call, outcome, upstream_key))),
             *(_UNDRAINED_MS, hold.amount_nano_usd),
         )
         deadline = time.monotonic() + self._settle_retry_s

@@ -107,7 +107,7 @@ def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
     return Usage(tokens["input"], tokens["cached_input"], tokens["output"])
 
 
-def record_of(call: Call, outcome: Outcome) -> UsageRecord:
+def record_of(call: Call, outcome: Outcome, upstream_key: str | None = None) -> UsageRecord:
     """What the ledger will know of a call."""
     price, caller = call.price, call.caller
     return UsageRecord(  # by place, in the order of the record: by name takes five times as long, twice a call
@@ -130,4 +130,5 @@ def record_of(call: Call, outcome: Outcome) -> UsageRecord:
         call.attempts_before + outcome.attempts,
         buy_prices=price.buy_texts,
         zone=caller.zone,
+        upstream_key=upstream_key,
     )

@@ -52,6 +52,30 @@ _COLUMNS = {
     "revoked": "revoked_at",
 }
 
+_UPSTREAM = {
+    "name": "name",
+    "health": "health",
+    "reason": "reason",
+    "out for s": "out_for_s",
+    "weight": "weight",
+    "served": "attempts.served",
+    "429": "attempts.quota",
+    "refused": "attempts.refused",
+    "broken": "attempts.broken",
+    "unreachable": "attempts.unreachable",
+    "lost": "attempts.lost",
+}
+_LOST = {
+    "accepted": "accepted_at",
+    "call": "call_id",
+    "attempt": "attempt",
+    "key": "upstream_key",
+    "why": "why",
+    "model": "model",
+    "likely USD": "cost",
+    "at most": "cost_max",
+}
+
 
 @app.command()
 def create(
@@ -131,6 +155,26 @@ def revoke(key: KeyId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
     """End a key at once."""
     with operator(url) as gateway:
         print_one(gateway.delete("keys", key), as_json, "Key revoked")
+
+
+@app.command()
+def upstream(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
+    """Our own keys with upstream: health, reason, attempts. Their secrets are nowhere."""
+    with operator(url) as gateway:
+        print_list(gateway.get("upstream-keys"), _UPSTREAM, as_json, "Upstream keys, as one worker sees them")
+
+
+@app.command()
+def lost(
+    start: Annotated[str | None, typer.Option("--from", metavar="DAY", help="First day (UTC).")] = None,
+    end: Annotated[str | None, typer.Option("--to", metavar="DAY", help="Day after the last one.")] = None,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Attempts at upstream without an answer, which it may bill all the same: this month's, or of some days."""
+    with operator(url) as gateway:
+        answer = gateway.get("lost-attempts", query={"from": start, "to": end})
+        print_list(answer, _LOST, as_json, "Lost attempts")
 
 
 def _print_secret(answer: Answer, as_json: bool, title: str) -> None:

@@ -58,6 +58,8 @@ class Desk:
     """Waits, within a bound, until the ledger holds every call (of an account) settled so far; False where it does not yet."""
     unreadable: Callable[[int], Awaitable[list[dict[str, Any]]]]
     """So many of the usage records that could not be read or stored, newest first."""
+    fleet: Callable[[], list[dict[str, Any]]]
+    """Our keys with upstream, as this worker knows them."""
     grant_months: int
     month_grace_s: int
     retention_years: int

@@ -63,6 +63,11 @@ class Seat:
         self._epoch = quota.epoch
         quota.sent(now_s, tokens)
 
+    @property
+    def key_name(self) -> str:
+        """The key's public name."""
+        return self.member.key.name
+
     def served(self, headers: Callable[[], Mapping[str, str]]) -> None:
         """It was answered, and the key is well. `headers` are looked at now and then."""
         member, quota = self.member, self._quota

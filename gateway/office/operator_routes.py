@@ -15,6 +15,7 @@ from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
 from gateway.office.shares import SHARES
 from gateway.office.stripe import STRIPE
+from gateway.office.upstream import UPSTREAM
 
 OPERATOR_ROUTES: list[Any] = [
     Accounts,
@@ -27,6 +28,7 @@ OPERATOR_ROUTES: list[Any] = [
     *CLUB,
     *MONTHS,
     *OPERATORS,
+    *UPSTREAM,
     *ERASURE,
     *STRIPE,
 ]

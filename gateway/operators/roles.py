@@ -30,6 +30,9 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "PATCH /keys/{key_id}": _ADMIN,
     "DELETE /keys/{key_id}": _ADMIN,
     "POST /keys/{key_id}/rotate": _ADMIN,
+    # ---- upstream
+    "GET /upstream-keys": _LOOK,
+    "GET /lost-attempts": _LOOK,
     # ---- operators
     "GET /operators": _ADMIN,
     "POST /operators": _ADMIN,

@@ -66,11 +66,6 @@ class UpstreamAnswer:
                     name == "content-type" and value.startswith(b"text/event-stream")
                 )
 
-    @property
-    def upstream_key(self) -> str:
-        """The public name of the key that answered."""
-        return self.seat.member.key.name
-
     def all_headers(self) -> httpx.Headers:
         """To be looked up by name."""
         return httpx.Headers(self.raw_headers)

@@ -64,6 +64,7 @@ class Solar:
         except (httpx.TransportError, OSError) as error:  # TimeoutError is one
             raise failure_of(error, seat, errand) from None
         except BaseException:
+            errand.lose(seat.key_name, "given up while it was under way")
             seat.given_up()
             raise
         if parcel.on_sent is not None:

@@ -52,4 +52,5 @@ def row_of(item: Settled, open_from: str = "") -> dict[str, Any]:
         "estimated_reason": record.estimated_reason,
         "streamed": record.streamed,
         "attempts": record.attempts,
+        "upstream_key": record.upstream_key,
     }

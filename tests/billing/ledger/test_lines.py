@@ -51,6 +51,7 @@ def settlements(draw: st.DrawFn) -> Settled:
         buy_prices=draw(st.none() | prices),
         streamed=draw(st.booleans()),
         attempts=draw(st.integers(1, 9)),
+        upstream_key=draw(st.none() | texts),
     )
     grants = (("gra_1", "output", draw(st.integers(0, used[2]))), ("gra_2", "input", draw(st.integers(0, used[0]))))
     return Settled(record, grants if draw(st.booleans()) else ())
