@@ -12,6 +12,7 @@ from gateway.office.club import CLUB
 from gateway.office.invoices import INVOICES
 from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
+from gateway.office.reconcile import RECONCILE
 from gateway.office.shares import SHARES
 
 OPERATOR_ROUTES: list[Any] = [
@@ -24,5 +25,6 @@ OPERATOR_ROUTES: list[Any] = [
     *INVOICES,
     *CLUB,
     *MONTHS,
+    *RECONCILE,
     *OPERATORS,
 ]
