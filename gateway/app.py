@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import httpx
 from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -43,6 +42,7 @@ from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, desk_of, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.errors import ServiceUnavailable
+from gateway.fleet.series import FleetSeries
 from gateway.journey import Bounds, Journey
 from gateway.keys.address import Proxies
 from gateway.keys.guesses import Guesses
@@ -53,13 +53,13 @@ from gateway.meter.learned import PromptRatios
 from gateway.metrics import CallCounts
 from gateway.office.operator_routes import OPERATOR_ROUTES
 from gateway.office.shares import OWN_SHARES
+from gateway.outlet.opening import open_solar
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.spool.journal import Journal
 from gateway.trip import Expected
 from gateway.upstream.solar import Solar
-from gateway.upstream.transport import PooledTransport
 
 _PROBE_S = 1.0
 
@@ -146,12 +146,13 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
             ),
         ),
         prices=PriceTable(reader_of_cards(sessions)),
-        solar=_open_solar(settings),
+        solar=open_solar(settings),
         call_log=CallLog(),
         counts=CallCounts(keeper.held),
         shelf=_open_shelf(settings, answers_pipe),
         refusals=Refusals(sessions, clock),
     )
+    house.counts.also.append(FleetSeries(house.solar.fleet).flush)
     try:
         yield house
     finally:
@@ -344,34 +345,3 @@ def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
         claims_max=settings.idempotency_claims_max,
     )
     return Shelf(ask, bounds)
-
-
-def _open_solar(settings: Settings) -> Solar:
-    pooled = settings.upstream_transport == "pooled"
-    return Solar(
-        _pooled_transport(settings) if pooled else _stock_transport(settings),
-        settings.upstream_url,
-        settings.upstream_key_list(),
-        connect_timeout_s=settings.connect_timeout_s,
-        first_byte_timeout_s=settings.first_byte_timeout_s,
-        idle_timeout_s=settings.idle_timeout_s,
-        connect_attempts=settings.upstream_connect_attempts,
-    )
-
-
-def _pooled_transport(settings: Settings) -> httpx.AsyncBaseTransport:
-    return PooledTransport(
-        connections_max=settings.upstream_connections_max,
-        waiting_max=settings.upstream_waiting_max,
-        idle_expiry_s=settings.upstream_idle_expiry_s,
-    )
-
-
-def _stock_transport(settings: Settings) -> httpx.AsyncBaseTransport:
-    """httpx's own: slower, and a second opinion."""
-    limits = httpx.Limits(
-        max_connections=settings.upstream_connections_max,
-        max_keepalive_connections=settings.upstream_connections_max,
-        keepalive_expiry=settings.upstream_idle_expiry_s,
-    )
-    return httpx.AsyncHTTPTransport(limits=limits, retries=0, trust_env=False)

@@ -16,8 +16,6 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 
-import structlog
-
 from billing.money import nano_usd_up, to_wire_decimal
 from billing.prices import Price, cost_at
 from billing.usage import NOTHING
@@ -34,6 +32,7 @@ from gateway.errors import (
     ServiceUnavailable,
     UpstreamInterrupted,
 )
+from gateway.fleet.errand import Errand
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
 from gateway.logs import CallLog
@@ -41,14 +40,14 @@ from gateway.meter.relay import Relay
 from gateway.meter.request import Ask, read_request, with_output_bound
 from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
-from gateway.metrics import UNKNOWN_SNAPSHOTS, UPSTREAM_ALERTS, CallCounts, count_absorbed
+from gateway.metrics import UNKNOWN_SNAPSHOTS, CallCounts, count_absorbed
 from gateway.repeat import ReadOn, Repeats
-from gateway.trip import ClientGone, Door, Expected, Trip
-from gateway.upstream.faults import alerts_operator, code_of, fault_of
-from gateway.upstream.solar import Solar, UpstreamAnswer
+from gateway.trip import ClientGone, Door, Expected, Trip, tokens_expected
+from gateway.upstream.faults import code_of, fault_of
+from gateway.upstream.reply import UpstreamAnswer
+from gateway.upstream.solar import Solar
 from gateway.upstream.stream import EventSplitter, EventTooLarge
 
-log = structlog.get_logger("call")
 _ADMIT_ATTEMPTS = 3
 _BROKE_OFF = "upstream broke off"
 _ERROR_BODY_MAX_BYTES = 64 * 1024
@@ -159,11 +158,17 @@ class Journey:
     async def _send(self, trip: Trip, lease: Lease, ask: Ask) -> str:
         door, hold = trip.door, lease.hold
         trip.sent_s = time.monotonic()
+        errand = Errand(hold.call.caller.account_id, hold.call.price.model, tokens_expected(hold.call))
         try:
-            answer = await self._solar.send(door.endpoint.upstream_path, ask.body, door.content_type, lease.sent)
+            answer = await self._solar.send(
+                door.endpoint.upstream_path, ask.body, door.content_type, errand, lease.sent
+            )
         except BaseException:
             await asyncio.shield(self._admission.give_back(hold))
             raise
+        trip.seat = answer.seat
+        if answer.attempts > 1:
+            trip.headers["x-solar-attempts"] = str(answer.attempts)
         try:
             if not 200 <= answer.status < 300:
                 return await self._refused_upstream(trip, hold, ask, answer)
@@ -205,10 +210,7 @@ class Journey:
     async def _refused_upstream(self, trip: Trip, hold: Hold, ask: Ask, answer: UpstreamAnswer) -> str:
         await self._admission.give_back(hold)
         body, _ = await answer.read(_ERROR_BODY_MAX_BYTES)
-        if alerts_operator(answer.status, body):
-            UPSTREAM_ALERTS.inc()
-            log.error("upstream_refuses_us", status=answer.status, call_id=trip.call_id)
-        fault = fault_of(answer.status, body, answer.headers)
+        fault = fault_of(answer.status, body, answer.all_headers())
         if fault is not None:
             raise fault
         if answer.status == 400 and ask.model in SUCCESSORS and code_of(body) == "invalid_request_body":
@@ -312,6 +314,8 @@ class Journey:
         if absorbed is not NOTHING:
             count_absorbed(nano_usd_up(cost_at(price, absorbed)))
         trip.settled = outcome
+        if trip.seat is not None:
+            trip.seat.used(usage.input_tokens + usage.cached_input_tokens + usage.output_tokens)
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):
             UNKNOWN_SNAPSHOTS.inc()
         return settlement

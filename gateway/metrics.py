@@ -60,6 +60,22 @@ IDEMPOTENT_CALLS = Counter(
     "solar_idempotent_calls_total", "Calls with an Idempotency-Key, by what was found under it", ["found"]
 )
 UPSTREAM_ALERTS = Counter("solar_upstream_alerts_total", "Answers that mean one of our upstream keys needs a human")
+UPSTREAM_KEY_WELL = Gauge(
+    "solar_upstream_key_well",
+    "1 while an upstream key (by its public name) takes calls; 0 where any worker has it out",
+    ["key"],
+    multiprocess_mode="livemin",
+)
+UPSTREAM_ATTEMPTS = Counter(
+    "solar_upstream_attempts_total", "Attempts with an upstream key, by what became of them", ["key", "result"]
+)
+UPSTREAM_WAITING_CALLS = Gauge(
+    "solar_upstream_waiting_calls", "Calls that wait for upstream's quota now", multiprocess_mode="livesum"
+)
+UPSTREAM_WAITED_CALLS = Counter("solar_upstream_waited_calls_total", "Calls that waited for upstream's quota")
+UPSTREAM_QUOTA_REFUSALS = Counter(
+    "solar_upstream_quota_refusals_total", "Calls that were told to come again, because upstream's quota was used up"
+)
 UNKNOWN_SNAPSHOTS = Counter("solar_unknown_snapshots_total", "Answers by a model snapshot that no rate card names")
 DRAINED_RECORDS = Counter("solar_drained_records_total", "Usage records written to the ledger")
 DRAIN_FAULTS = Counter("solar_drain_faults_total", "Drain rounds that failed and will be repeated")
@@ -138,6 +154,8 @@ class CallCounts:
         self._holds = holds
         self._flush_s = flush_s
         self._timer: asyncio.TimerHandle | None = None
+        self.also: list[Callable[[], None]] = []
+        """What else is written out then."""
         self._in_flight = 0
         self._codes: set[str] = set()
         self._whole = _Spread(CALL_SECONDS, _BOUNDS)
@@ -213,6 +231,8 @@ class CallCounts:
         open_holds, held_nano_usd = self._holds()
         OPEN_HOLDS.set(open_holds)
         HELD_NANO_USD.set(held_nano_usd)
+        for flush in self.also:
+            flush()
         self._clear()
 
     def _bounded(self, code: str) -> str:

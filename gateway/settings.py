@@ -14,8 +14,18 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from gateway.roster.keys import WEIGHT_MAX, UpstreamKey, read_roster
 
 MIB = 1024 * 1024
 _CLUSTER_SHARDS = 64
@@ -37,6 +47,18 @@ def _networks(text: object) -> object:
     return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
 
 
+def _weights(text: object) -> object:
+    if not isinstance(text, str):
+        return text
+    weights: dict[str, int] = {}
+    for part in filter(None, map(str.strip, text.split(","))):
+        account_id, _, weight = part.rpartition("=")
+        if not account_id or not weight.isascii() or not weight.isdigit() or not 1 <= int(weight) <= WEIGHT_MAX:
+            raise ValueError(f"needs ACCOUNT=WEIGHT with weights from 1 to {WEIGHT_MAX}")
+        weights[account_id.strip()] = int(weight)
+    return weights
+
+
 class Settings(BaseSettings):
     """What the environment says. Times end in `_s` or `_ms`, sizes in `_bytes`, counts in `_max`."""
 
@@ -46,7 +68,11 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None
     redis_url: SecretStr | None = None
     upstream_url: str = "https://api.upstage.ai/v1"
-    upstream_keys: Annotated[SecretStr, NoDecode] = SecretStr("")
+    upstream_keys: Annotated[SecretStr, NoDecode] = Field(
+        default=SecretStr(""),
+        description="[NAME[*WEIGHT]=]SECRET[@BASE_ADDRESS], comma separated (roster/keys.py); without any, UPSTAGE_API_KEY",
+    )
+    upstage_api_key: SecretStr = Field(default=SecretStr(""), validation_alias="UPSTAGE_API_KEY")
     operator_token: SecretStr | None = None
     data_dir: Path = Path(".solar")
     ops_port: int = Field(default=9464, ge=0, le=65535)
@@ -68,12 +94,18 @@ class Settings(BaseSettings):
     request_body_max_bytes: int = Field(default=16 * MIB, ge=1024, le=512 * MIB)
     answer_buffer_bytes: int = Field(default=32 * MIB, ge=1024, le=512 * MIB)
     sse_event_max_bytes: int = Field(default=4 * MIB, ge=1024, le=64 * MIB)
-    connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+    connect_timeout_s: float = Field(
+        default=5.0, gt=0, le=60, description="a packet lost twice still gets through; a dead host holds nobody up"
+    )
     first_byte_timeout_s: float = Field(
         default=300.0, gt=0, le=3600, description="reasoning models think long before a word"
     )
-    idle_timeout_s: float = Field(default=180.0, gt=0, le=3600, description="silence inside a stream")
-    total_timeout_s: float = Field(default=900.0, gt=0, le=7200)
+    idle_timeout_s: float = Field(
+        default=180.0, gt=0, le=3600, description="silence inside a stream: reasoning models pause"
+    )
+    total_timeout_s: float = Field(
+        default=900.0, gt=0, le=7200, description="one deadline for a call, with all its waiting and all its attempts"
+    )
     hang_up: Literal["cancel", "finish"] = Field(
         default="cancel",
         description="what becomes of a stream whose client is gone: upstream is cut off, or read to its end",
@@ -82,7 +114,30 @@ class Settings(BaseSettings):
     upstream_waiting_max: int = Field(default=1024, ge=0, le=65536, description="calls that wait for a connection")
     upstream_idle_expiry_s: float = Field(default=30.0, gt=0, le=600)
     upstream_transport: Literal["pooled", "httpx"] = Field(default="pooled", description="ours, or httpx's own")
-    upstream_connect_attempts: int = Field(default=3, ge=1, le=10)
+
+    # ---- upstream's keys: what is tried again, what waits
+    upstream_attempts_max: int = Field(
+        default=3, ge=1, le=10, description="attempts of a call, and one more for each further key (upstream/retry.py)"
+    )
+    upstream_resend_lost: bool = Field(
+        default=True,
+        description="a call whose connection broke before its answer goes once to another key, though both may be billed",
+    )
+    upstream_failures_max: int = Field(default=5, ge=1, le=1000, description="failures in a row that take a key out")
+    upstream_pause_s: float = Field(default=1.0, gt=0, le=60, description="before a key that failed is tried again …")
+    upstream_pause_max_s: float = Field(default=30.0, gt=0, le=3600, description="… doubling up to this")
+    upstream_refused_pause_s: float = Field(
+        default=30.0, gt=0, le=3600, description="the same for a key that upstream refuses: a human must act first"
+    )
+    upstream_refused_pause_max_s: float = Field(default=600.0, gt=0, le=86_400)
+    upstream_wait_s: float = Field(
+        default=5.0, gt=0, le=300, description="how long a call waits for upstream's quota; then 429 with the truth"
+    )
+    upstream_queue_max: int = Field(default=1024, ge=0, le=65536, description="calls that wait so, for each model …")
+    upstream_queue_account_max: int = Field(default=64, ge=1, le=65536, description="… and of one account")
+    upstream_queue_weights: Annotated[dict[str, int], NoDecode, BeforeValidator(_weights)] = Field(
+        default_factory=dict, description="ACCOUNT=WEIGHT, comma separated: shares of that queue, 1 unless named"
+    )
 
     # ---- limits and budgets
     expected_output_tokens: int = Field(default=1024, ge=1, le=1_000_000)
@@ -247,8 +302,16 @@ class Settings(BaseSettings):
             self.shards = _CLUSTER_SHARDS if url.partition("://")[0].endswith("+cluster") else 1
         return self
 
-    def upstream_key_list(self) -> list[str]:
-        return [key.strip() for key in self.upstream_keys.get_secret_value().split(",") if key.strip()]
+    @field_validator("upstream_keys")
+    @classmethod
+    def _keys_can_be_read(cls, keys: SecretStr) -> SecretStr:
+        read_roster(keys.get_secret_value(), "")
+        return keys
+
+    def upstream_roster(self) -> tuple[UpstreamKey, ...]:
+        """Our keys with upstream, and where each is used."""
+        keys = self.upstream_keys.get_secret_value() or self.upstage_api_key.get_secret_value()
+        return read_roster(keys, self.upstream_url)
 
 
 def read_settings(**overrides: object) -> Settings:

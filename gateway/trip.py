@@ -59,6 +59,12 @@ class Kept(Protocol):
     async def close(self) -> None: ...
 
 
+class Seat(Protocol):
+    """The upstream key that answers this call, as the fleet keeps it."""
+
+    def used(self, tokens: int) -> None: ...
+
+
 class HangUp(Protocol):
     """Inside this context the client's hang-up cancels what is awaited and comes out as `ClientGone`."""
 
@@ -92,6 +98,7 @@ class Trip:
         "kept",
         "outcome",
         "read_s",
+        "seat",
         "sent_s",
         "settled",
         "uuid",
@@ -107,6 +114,7 @@ class Trip:
         self.kept: Kept | None = None
         self.call: Call | None = None
         self.settled: Outcome | None = None
+        self.seat: Seat | None = None
         self.outcome = "failed"
         self.code: str | None = None
         # When its request was read whole, handed to upstream, and answered to the end: on the monotonic clock, 0 = not yet.
@@ -175,3 +183,8 @@ class Trip:
             "output_tokens": usage.output_tokens,
             "estimated": None if settled is None else settled.estimated_reason,
         }
+
+
+def tokens_expected(call: Call) -> int:
+    """What a call will likely count against upstream's tokens a minute."""
+    return call.prompt_tokens_best + call.output_tokens_expected

@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from enum import Enum
 
 import msgspec
 
@@ -55,9 +56,34 @@ def fault_of(status: int, body: bytes, headers: Mapping[str, str], now_s: float 
     return None
 
 
-def alerts_operator(status: int, body: bytes) -> bool:
-    """Does this status mean that an upstream key of ours needs a human?"""
-    return status in (401, 403) or (status == 429 and code_of(body) == "usage_limit_exceeded")
+class Verdict(Enum):
+    """What a status says of the key that was asked."""
+
+    WELL = "it answers, be it with a refusal that is the caller's own"
+    QUOTA = "it has no room for now"
+    REFUSED = "it needs a human: 401, 403, or its spending cap"
+    BROKEN = "what stands behind it fails"
+
+
+def looks_ill(status: int) -> bool:
+    """Must the body be looked at before anyone can say what this status means?"""
+    return status >= 500 or status in (401, 403, 429)
+
+
+def verdict_of(status: int, body: bytes) -> Verdict:
+    """Told apart by status and code, as the client's errors are."""
+    if not looks_ill(status):
+        return Verdict.WELL
+    if status >= 500:
+        return Verdict.BROKEN
+    if status == 429 and code_of(body) != "usage_limit_exceeded":
+        return Verdict.QUOTA
+    return Verdict.REFUSED
+
+
+def may_be_billed(status: int) -> bool:
+    """A proxy in front of a model that gave up waiting for it: the model may have gone on, and been paid for it (traps.md 56)."""
+    return status in (502, 504)
 
 
 def retry_after_ms(headers: Mapping[str, str], now_s: float) -> int:

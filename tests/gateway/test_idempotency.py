@@ -198,7 +198,7 @@ def test_a_client_that_hangs_up_on_a_stream_gets_the_whole_of_it_by_asking_again
     ("words", "status"),
     [
         ("error=400:invalid_request_body", 400),
-        ("error=429:too_many_requests", 429),
+        ("error=429:too_many_requests retry_after_s=60", 429),
         ("error=503", 503),
         ("drop=1", 502),
     ],

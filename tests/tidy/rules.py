@@ -62,7 +62,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
         "gateway/sandbox/*",
         "gateway/demo/*",
         "gateway/cli*",
-        "gateway/app.py",
+        "gateway/outlet/*",
         "sdk/*",
         "billing/stripe_client.py",
     ),

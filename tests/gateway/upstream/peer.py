@@ -9,6 +9,12 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from gateway.fleet.breaker import BreakerRules
+from gateway.fleet.fleet import Fleet
+from gateway.fleet.turns import QueueRules
+from gateway.roster.keys import read_roster
+from gateway.upstream.line import Patience
+from gateway.upstream.retry import RetryRules
 from gateway.upstream.solar import Solar
 
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
@@ -82,13 +88,14 @@ def a_solar(
     idle_s: float = 5.0,
     keys: tuple[str, ...] = KEYS,
     network: httpx.AsyncBaseTransport | None = None,
+    resend_lost: bool = True,
+    queue: QueueRules | None = None,
 ) -> Solar:
+    """Its keys may name addresses of their own: `secret@http://…`."""
+    roster = read_roster(",".join(keys), url)
     return Solar(
         network or httpx.AsyncHTTPTransport(retries=0, trust_env=False),
-        url,
-        keys,
-        connect_timeout_s=2.0,
-        first_byte_timeout_s=first_byte_s,
-        idle_timeout_s=idle_s,
-        connect_attempts=attempts,
+        Fleet(roster, BreakerRules(failures_max=1000), queue or QueueRules()),
+        Patience(connect_s=2.0, first_byte_s=first_byte_s, idle_s=idle_s),
+        RetryRules(attempts - len(roster) + 1, resend_lost),
     )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import RateLimited, UpstreamUnavailable
-from gateway.upstream.faults import alerts_operator, code_of, fault_of, retry_after_ms
+from gateway.upstream.faults import Verdict, code_of, fault_of, looks_ill, retry_after_ms, verdict_of
 
 NOW_S = 1_795_000_000.0
 QUOTA = b'{"error":{"code":"usage_limit_exceeded","message":"x"}}'
@@ -45,7 +45,7 @@ def test_each_status_of_upstream_has_one_meaning_for_the_client(
 
 
 def test_our_own_quota_and_keys_alert_the_operator_and_nothing_else_does() -> None:
-    alerting = {(status, body) for status, body, _ in SEEN if alerts_operator(status, body)}
+    alerting = {(status, body) for status, body, _ in SEEN if verdict_of(status, body) is Verdict.REFUSED}
     assert {status for status, _ in alerting} == {401, 403, 429}
     assert (429, QUOTA) in alerting
     assert (429, LIMIT) not in alerting
@@ -74,7 +74,15 @@ def test_our_quota_is_no_rate_limit_of_the_caller() -> None:
 )
 def test_a_code_is_found_or_there_is_none_whatever_the_body(body: bytes, code: str | None) -> None:
     assert code_of(body) == code
-    assert alerts_operator(401, body)
+    assert verdict_of(401, body) is Verdict.REFUSED
+
+
+def test_what_looks_ill_is_exactly_what_is_no_answer_of_the_callers_own() -> None:
+    for status, body, seen in SEEN:
+        assert looks_ill(status) == (seen is not None)
+        assert (verdict_of(status, body) is Verdict.WELL) == (seen is None)
+    assert verdict_of(503, b"") is Verdict.BROKEN
+    assert verdict_of(429, LIMIT) is Verdict.QUOTA
 
 
 REQUESTS, TOKENS = "x-upstage-ratelimit-retry-after-requests", "x-upstage-ratelimit-retry-after-tokens"

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gateway.errors import GatewayError, UpstreamInterrupted, UpstreamUnavailable
-from gateway.upstream.solar import UpstreamAnswer
+from gateway.upstream.reply import UpstreamAnswer
 from gateway.upstream.transport import PooledTransport
 from tests.gateway.upstream.peer import KEYS, a_peer, a_solar, says
 
@@ -115,7 +115,7 @@ async def test_no_first_byte_in_time_is_504_and_is_not_sent_twice() -> None:
 @pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200", b"no http at all\r\n\r\n"])
 async def test_a_connection_that_breaks_before_the_headers_is_502_and_is_not_sent_twice(sent: bytes) -> None:
     async with a_peer(says(sent, close=True)) as peer:
-        solar = a_solar(peer.url)
+        solar = a_solar(peer.url, keys=KEYS[:1])
         await refused(solar.send("/x", b"{}", "application/json"), UpstreamUnavailable, 502)
         assert len(peer.requests) == 1
         await solar.close()

@@ -1,0 +1,63 @@
+"""What one call wants of the fleet, and what became of its attempts so far.
+
+Units: tokens; seconds on a steady clock. Values only.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Lost(NamedTuple):
+    """An attempt that brought no answer, though upstream may have carried it out, and may bill it."""
+
+    attempt: int
+    upstream_key: str
+    why: str
+
+
+NO_WAITS: dict[int, float] = {}
+"""Of nearly all calls; never filled."""
+
+
+class Errand:
+    """One call on its way upstream. Made once a call: most of it stays as it is."""
+
+    __slots__ = (
+        "account_id",
+        "attempts",
+        "lost",
+        "model",
+        "queue_until_s",
+        "tag",
+        "tokens",
+        "tried",
+        "unreached",
+        "waits",
+    )
+
+    def __init__(self, account_id: str, model: str, tokens: int) -> None:
+        self.account_id = account_id
+        self.model = model
+        self.tokens = tokens
+        """What it is expected to count against a minute's tokens."""
+        self.attempts = 0
+        self.lost: tuple[Lost, ...] = ()
+        self.tried: tuple[int, ...] = ()
+        """Keys that must not be asked again, by their places."""
+        self.unreached: tuple[int, ...] = ()
+        """Keys that heard nothing of it: others come first."""
+        self.waits: dict[int, float] = NO_WAITS
+        """Until when upstream told this call to wait, by the places of the keys that were refused."""
+        self.queue_until_s = 0.0
+        """Once it has waited: until when it may."""
+        self.tag: float | None = None
+        """Its place in the queue, once it had one."""
+
+    def must_wait(self, place: int, until_s: float) -> None:
+        """Upstream refused this call for its quota."""
+        self.waits = {**self.waits, place: until_s}
+
+    def lose(self, upstream_key: str, why: str) -> None:
+        """The attempt now under way brought no answer, and may be billed."""
+        self.lost = (*self.lost, Lost(self.attempts, upstream_key, why))

@@ -1,0 +1,139 @@
+"""The answer of one attempt: a status, headers, and a body that is read once, piece by piece, whole, or straight into a sink.
+
+Units: bytes, seconds. Errors: `UpstreamInterrupted` where the body breaks off or falls silent for too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import httpx
+
+from gateway.errors import UpstreamInterrupted
+from gateway.fleet.member import Seat
+from gateway.upstream.answer import Headers
+from gateway.upstream.exchange import Exchange, Sink
+
+_PASSED_HEADERS = {name.encode(): name for name in ("content-type", "openai-processing-ms", "retry-after")}
+_FINISH_S = 0.2
+
+
+class UpstreamAnswer:
+    """A status, headers, and a body that is read once. `close` gives the connection back, or cuts it where there is more."""
+
+    __slots__ = (
+        "_exchange",
+        "_idle_timeout_s",
+        "_parts",
+        "_stream",
+        "attempts",
+        "is_event_stream",
+        "passed_headers",
+        "raw_headers",
+        "seat",
+        "status",
+    )
+
+    def __init__(
+        self,
+        status: int,
+        raw_headers: Headers,
+        stream: httpx.AsyncByteStream,
+        seat: Seat,
+        *,
+        idle_timeout_s: float | None,
+        attempts: int,
+    ) -> None:
+        self.status = status
+        self.raw_headers = raw_headers
+        self.seat = seat
+        """The key that answered, as the fleet keeps it."""
+        self.attempts = attempts
+        self.is_event_stream = False
+        self.passed_headers: dict[str, str] = {}
+        """The headers that mean something to the client as well."""
+        self._stream = stream
+        self._exchange = stream if isinstance(stream, Exchange) else None
+        self._parts: AsyncIterator[bytes] | None = None
+        self._idle_timeout_s = idle_timeout_s
+        for raw_name, value in raw_headers:
+            name = _PASSED_HEADERS.get(raw_name.lower())
+            if name is not None:
+                self.passed_headers[name] = value.decode("latin-1")
+                self.is_event_stream = self.is_event_stream or (
+                    name == "content-type" and value.startswith(b"text/event-stream")
+                )
+
+    @property
+    def upstream_key(self) -> str:
+        """The public name of the key that answered."""
+        return self.seat.member.key.name
+
+    def all_headers(self) -> httpx.Headers:
+        """To be looked up by name."""
+        return httpx.Headers(self.raw_headers)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `UpstreamInterrupted` where it breaks off or falls silent for too long."""
+        while (part := await self._next()) is not None:
+            yield part
+
+    async def flow_into(self, sink: Sink) -> bool:
+        """Hand the body's pieces to a sink as they come; False at its end, True where the sink wanted no more for now."""
+        if self._exchange is not None:
+            try:
+                return await self._exchange.flow_into(sink)
+            except (httpx.TransportError, OSError) as error:
+                self.seat.broke_off()
+                raise UpstreamInterrupted from error
+        while (part := await self._next()) is not None:
+            if not sink(part):
+                return True
+        return False
+
+    async def read(self, limit_bytes: int) -> tuple[bytes, bytes | None]:
+        """(the whole body, None), or, where it is longer than the limit, (what was read, the piece that went over)."""
+        whole = self._exchange.take_whole(limit_bytes) if self._exchange is not None else None
+        if whole is not None:
+            return whole, None
+        parts: list[bytes] = []
+        size = 0
+        while (part := await self._next()) is not None:
+            size += len(part)
+            if size > limit_bytes:
+                return b"".join(parts), part
+            parts.append(part)
+        return (parts[0] if len(parts) == 1 else b"".join(parts)), None
+
+    async def _next(self) -> bytes | None:
+        """The next piece of the body; None at its end."""
+        if self._parts is None:
+            self._parts = self._stream.__aiter__()
+        try:
+            if self._idle_timeout_s is None:
+                return await anext(self._parts)
+            async with asyncio.timeout(self._idle_timeout_s):
+                return await anext(self._parts)
+        except StopAsyncIteration:
+            return None
+        except (httpx.TransportError, TimeoutError, OSError) as error:
+            self.seat.broke_off()
+            raise UpstreamInterrupted from error
+
+    async def finish(self) -> None:
+        """Read what stands behind the end of a stream (its last chunk), so that the connection can be used again."""
+        if self._exchange is not None and self._exchange.answer.complete:
+            return
+        with suppress(UpstreamInterrupted, TimeoutError):
+            async with asyncio.timeout(_FINISH_S):
+                async for _ in self.chunks():
+                    continue
+
+    async def close(self) -> None:
+        if self._exchange is not None:
+            self._exchange.close()
+            return
+        with suppress(httpx.TransportError, OSError):
+            await self._stream.aclose()
