@@ -213,7 +213,7 @@ class Settings(BaseSettings):
     key_cache_max: int = Field(default=10_000, ge=1, le=10_000_000)
     key_cache_s: float = Field(default=0.9, gt=0, le=1, description="revocation is seen at the latest after this")
     unknown_keys_burst: int = Field(
-        default=50, ge=1, le=1_000_000, description="unknown keys that one address may show a worker at once; then 429"
+        default=50, ge=1, le=1_000_000, description="unknown keys that one address may show at once; then 429"
     )
     unknown_keys_per_minute: int = Field(default=60, ge=1, le=1_000_000, description="how fast that fills up again")
     unknown_keys_addresses_max: int = Field(default=10_000, ge=1, le=10_000_000)
