@@ -244,6 +244,11 @@ class Settings(BaseSettings):
     )
 
     # ---- ledger
+    app_role: str | None = Field(
+        default=None,
+        pattern="^[a-z_][a-z0-9_]{0,62}$",
+        description="for `migrate`: the database role of the gateway, which is given no more than it needs",
+    )
     database_connections_max: int = Field(default=8, ge=2, le=200)
     drain_batch_max: int = Field(default=500, ge=1, le=10_000)
     drain_idle_ms: int = Field(default=20, ge=1, le=5000)
