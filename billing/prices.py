@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from typing import NamedTuple
 
 from billing.money import ZERO, multiply, shift
 from billing.usage import GRANT_ORDER, NOTHING, PAGE_KINDS, TOKEN_KINDS, Usage
@@ -59,6 +60,13 @@ class RateCard:
         return asked if asked in self.models else self.aliases.get(asked)
 
 
+class UnitPrices(NamedTuple):
+    """The price of one token or page of each kind after discount, in whole units of 10^−`places` USD. Exact."""
+
+    of: tuple[int, ...]
+    places: int
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """What one caller pays for one model at one instant; decided at admission and carried to the ledger."""
@@ -75,8 +83,8 @@ class Price:
     buy_texts: tuple[str, str, str, str, str] | None = field(init=False, repr=False, compare=False)
     pico: tuple[int, ...] = field(init=False, repr=False, compare=False)
     """`pico_usd` of the kinds in the order in which grants pay, then of the pages."""
-    units: tuple[tuple[int, ...], int] = field(init=False, repr=False, compare=False)
-    """`_units_of` these prices after discount."""
+    units: UnitPrices = field(init=False, repr=False, compare=False)
+    """`unit_prices` of these after discount."""
     _pico: Mapping[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +93,7 @@ class Price:
         buy = self.buy and tuple(str(self.buy.of(kind)) for kind in kinds)
         object.__setattr__(self, "buy_texts", buy)
         object.__setattr__(self, "_pico", {kind: self._pico_of(kind) for kind in kinds})
-        object.__setattr__(self, "units", _units_of(self.prices, self.discount))
+        object.__setattr__(self, "units", unit_prices(self.prices, self.discount))
         object.__setattr__(self, "pico", tuple(self._pico[kind] for kind in (*GRANT_ORDER, *PAGE_KINDS)))
 
     def _pico_of(self, kind: str) -> int:
@@ -144,35 +152,38 @@ def price_on(
 
 def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
     """The exact cost before discount and grants, USD."""
-    return _sum(usage, NOTHING, *_units_of(prices, ZERO))
+    return cost(usage, NOTHING, prices, ZERO)
 
 
 def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
     """The exact cost of a call, USD: Σ (count − granted) × price × (1 − discount)."""
-    return _sum(usage, granted, *_units_of(prices, discount))
+    return _decimal(usage, granted, unit_prices(prices, discount))
 
 
 def cost_at(price: Price, usage: Usage, granted: Usage = NOTHING) -> Decimal:
     """`cost` at a price whose units were worked out when it was decided."""
-    return _sum(usage, granted, *price.units)
+    return _decimal(usage, granted, price.units)
 
 
-def _sum(usage: Usage, granted: Usage, unit_prices: tuple[int, ...], places: int) -> Decimal:
-    """In whole numbers of the smallest unit that all these prices are multiples of; a Decimal only at the end."""
-    input_, cached, output, standard, enhanced = unit_prices
-    units = (
+def _decimal(usage: Usage, granted: Usage, each: UnitPrices) -> Decimal:
+    return shift(units(usage, granted, each), -each.places)
+
+
+def units(usage: Usage, granted: Usage, each: UnitPrices) -> int:
+    """The exact cost of a call in whole numbers: units of 10^−`each.places` USD."""
+    input_, cached, output, standard, enhanced = each.of
+    return (
         (usage.input_tokens - granted.input_tokens) * input_
         + (usage.cached_input_tokens - granted.cached_input_tokens) * cached
         + (usage.output_tokens - granted.output_tokens) * output
         + (usage.standard_pages - granted.standard_pages) * standard
         + (usage.enhanced_pages - granted.enhanced_pages) * enhanced
     )
-    return shift(units, -places)
 
 
 @lru_cache(maxsize=4096)
-def _units_of(prices: ModelPrice, discount: Decimal) -> tuple[tuple[int, ...], int]:
-    """(the price of one token or page of each kind after discount, in units of 10^−places USD; places). Exact."""
+def unit_prices(prices: ModelPrice, discount: Decimal) -> UnitPrices:
+    """The unit of which all these prices are multiples, and how many of it each is."""
     exact = [multiply(prices.unit(kind), 1 - discount) for kind in (*TOKEN_KINDS, *PAGE_KINDS)]
     places = max(0, *(-int(price.as_tuple().exponent) for price in exact))
-    return tuple(int(shift(price, places)) for price in exact), places
+    return UnitPrices(tuple(int(shift(price, places)) for price in exact), places)

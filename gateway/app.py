@@ -62,6 +62,8 @@ from gateway.trip import Expected
 from gateway.upstream.solar import Solar
 
 _PROBE_S = 1.0
+_GUESSES_SHARD = 0
+"""One shard counts guesses, of all accounts' keys: nobody knows yet whose they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,36 +117,17 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     standby = _open_standby(settings, ticker, journal, ledger, sessions)
     keeper = _open_keeper(settings, ticker)
     standby.history.open_holds = keeper.registrations
+    standby.open_calls, keeper.grow = keeper.open_calls, standby.grow
     house = House(
         settings=settings,
         clock=clock,
         sessions=sessions,
         redis=redis,
         ticker=ticker,
-        admission=Admission(
-            ticker,
-            ledger,
-            standby,
-            PromptRatios(entries_max=settings.prompt_ratios_max),
-            Patience(wait_s=settings.budget_wait_s, waiting_max=settings.budget_waiting_max),
-            shards=settings.shards,
-            hold_s=settings.hold_lease_s,
-            settle_retry_s=settings.settle_retry_s,
-            settled_memory_s=settings.settled_memory_s,
-        ),
+        admission=_open_admission(settings, ticker, ledger, standby),
         standby=standby,
         keeper=keeper,
-        identify=Identify(
-            reader_of_callers(sessions, clock),
-            clock,
-            entries_max=settings.key_cache_max,
-            fresh_s=settings.key_cache_s,
-            guesses=Guesses(
-                burst=settings.unknown_keys_burst,
-                per_minute=settings.unknown_keys_per_minute,
-                addresses_max=settings.unknown_keys_addresses_max,
-            ),
-        ),
+        identify=_open_identify(settings, ticker, sessions, clock),
         prices=PriceTable(reader_of_cards(sessions)),
         solar=open_solar(settings),
         call_log=CallLog(),
@@ -303,6 +286,36 @@ async def _read_counters(sessions: Sessions, account_id: str) -> Counters | None
         raise ServiceUnavailable from None
 
 
+def _open_admission(settings: Settings, ticker: Ticker, ledger: LedgerSync, standby: Standby) -> Admission:
+    return Admission(
+        ticker,
+        ledger,
+        standby,
+        PromptRatios(entries_max=settings.prompt_ratios_max),
+        Patience(wait_s=settings.budget_wait_s, waiting_max=settings.budget_waiting_max),
+        shards=settings.shards,
+        hold_s=settings.hold_lease_s,
+        settle_retry_s=settings.settle_retry_s,
+        settled_memory_s=settings.settled_memory_s,
+    )
+
+
+def _open_identify(settings: Settings, ticker: Ticker, sessions: Sessions, clock: Clock) -> Identify:
+    guesses = Guesses(
+        burst=settings.unknown_keys_burst,
+        per_minute=settings.unknown_keys_per_minute,
+        addresses_max=settings.unknown_keys_addresses_max,
+        shared=partial(ticker.ask, _GUESSES_SHARD),
+    )
+    return Identify(
+        reader_of_callers(sessions, clock),
+        clock,
+        entries_max=settings.key_cache_max,
+        fresh_s=settings.key_cache_s,
+        guesses=guesses,
+    )
+
+
 def _open_standby(
     settings: Settings, ticker: Ticker, journal: Journal, ledger: LedgerSync, sessions: Sessions
 ) -> Standby:
@@ -320,6 +333,7 @@ def _open_standby(
             unconfirmed_keys_s=settings.offline_keys_s if settings.offline_keys == "allow" else 0.0,
         ),
         bounds=HistoryBounds(rebuild_s=settings.rebuild_wait_s, records_max=settings.recent_records_max),
+        rates_max=settings.key_cache_max,
     )
 
 

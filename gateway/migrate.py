@@ -1,6 +1,8 @@
 """Brings the database to the newest schema. Safe to repeat, and safe to race: an advisory lock lets one at a time.
 
-The migrations lie in deploy/migrations (in an installed wheel: gateway/migrations).
+The migrations lie in deploy/migrations (in an installed wheel: gateway/migrations). Who migrates owns the tables; the gateway may be
+given a role that does not (`app_role`), and then cannot change what it has written: of the ledger and the audit log it may read and
+append, nothing more; it deletes nothing, and makes a month's partition by a function that runs as the owner.
 Errors: what SQLAlchemy and Alembic raise.
 """
 
@@ -14,6 +16,53 @@ from alembic.config import Config
 _HERE = Path(__file__).parent
 _PLACES = (_HERE / "migrations", _HERE.parent / "deploy" / "migrations")
 
+APPEND_ONLY = (
+    "ledger_entry",
+    "ledger_grant_use",
+    "audit_entry",
+    "invoice_line",
+    "credit_note_line",
+    "closed_month",
+)
+"""What the application may add to and never change. Their partitions it reaches only through them."""
+
+_GRANTS = """
+DO $grants$
+DECLARE
+    of record;
+    role text := '{role}';
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role) THEN
+        RAISE EXCEPTION 'GATEWAY_APP_ROLE: there is no database role %', role;
+    ELSIF role = current_user THEN
+        RAISE EXCEPTION 'GATEWAY_APP_ROLE: % owns the tables; the application needs a role of its own', role;
+    END IF;
+    EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', role);
+    FOR of IN
+        SELECT relname AS name, relispartition AS is_part FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p')
+    LOOP
+        EXECUTE format('REVOKE ALL ON %I FROM %I', of.name, role);
+        IF of.is_part THEN
+            CONTINUE;
+        ELSIF of.name = 'alembic_version' THEN
+            EXECUTE format('GRANT SELECT ON %I TO %I', of.name, role);
+        ELSIF of.name = ANY (ARRAY[{append_only}]) THEN
+            EXECUTE format('GRANT SELECT, INSERT ON %I TO %I', of.name, role);
+        ELSE
+            EXECUTE format('GRANT SELECT, INSERT, UPDATE ON %I TO %I', of.name, role);
+        END IF;
+    END LOOP;
+    EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO %I', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION ledger_partition(integer) TO %I', role);
+END $grants$"""
+
+
+def grants(role: str) -> str:
+    """What gives a role no more than the application needs; run again with each migration, so that new tables are in it."""
+    named = ", ".join(f"'{name}'" for name in APPEND_ONLY)
+    return _GRANTS.replace("{append_only}", named).replace("{role}", role.replace("'", "''"))
+
 
 def configuration(database_url: str) -> Config:
     """Alembic's configuration for a database."""
@@ -23,6 +72,8 @@ def configuration(database_url: str) -> Config:
     return config
 
 
-def migrate(database_url: str) -> None:
+def migrate(database_url: str, *, app_role: str | None = None) -> None:
     """To the newest schema. Runs an event loop of its own: call it from a thread if one is running."""
-    command.upgrade(configuration(database_url), "head")
+    config = configuration(database_url)
+    config.attributes["afterwards"] = () if app_role is None else (grants(app_role),)
+    command.upgrade(config, "head")

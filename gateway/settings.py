@@ -213,7 +213,7 @@ class Settings(BaseSettings):
     key_cache_max: int = Field(default=10_000, ge=1, le=10_000_000)
     key_cache_s: float = Field(default=0.9, gt=0, le=1, description="revocation is seen at the latest after this")
     unknown_keys_burst: int = Field(
-        default=50, ge=1, le=1_000_000, description="unknown keys that one address may show a worker at once; then 429"
+        default=50, ge=1, le=1_000_000, description="unknown keys that one address may show at once; then 429"
     )
     unknown_keys_per_minute: int = Field(default=60, ge=1, le=1_000_000, description="how fast that fills up again")
     unknown_keys_addresses_max: int = Field(default=10_000, ge=1, le=10_000_000)
@@ -244,6 +244,11 @@ class Settings(BaseSettings):
     )
 
     # ---- ledger
+    app_role: str | None = Field(
+        default=None,
+        pattern="^[a-z_][a-z0-9_]{0,62}$",
+        description="for `migrate`: the database role of the gateway, which is given no more than it needs",
+    )
     database_connections_max: int = Field(default=8, ge=2, le=200)
     drain_batch_max: int = Field(default=500, ge=1, le=10_000)
     drain_idle_ms: int = Field(default=20, ge=1, le=5000)

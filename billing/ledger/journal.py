@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -23,30 +22,26 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col, func, select
 
-from billing.ledger.entry import Grants, Settled, exact_id, partition_of, to_row_entry, to_row_reversal
-from billing.ledger.proof import Chain, leaf_of
-from billing.ledger.record import ORPHANED
-from billing.ledger.statements import (
-    BEGIN_CHAINS,
-    ENTRY_TYPES,
-    KNOWN_ENTRIES,
-    LOCK_CHAINS,
-    STAGING,
-    insert_staged,
-    stage,
-)
+from billing.ledger.entry import Entry, Grants, Settled, entry_of, exact_of, reversal_of
+from billing.ledger.lines import COLUMNS, leaf_of_entry, to_row_line, to_row_sums
+from billing.ledger.proof import Chain
+from billing.ledger.record import is_orphans
+from billing.ledger.statements import BEGIN_CHAINS, KNOWN_ENTRIES, LOCK_CHAINS, STAGED, add_staged, stage
 from billing.ledger.tables import ClosedMonth, DetachedMonth, LedgerGrantUse
 from billing.periods import Month
 
 CLOSE_LOCK = 7_061_001
 """Advisory lock: shared by everyone who appends, exclusive for whoever closes a month."""
 
-_PARTITION_LOCK = 7_061_002
-_STAGE = text(stage())
+_STAGE = [text(statement) for statement in stage()]
 _LOCK_CHAINS, _BEGIN_CHAINS, _KNOWN = text(LOCK_CHAINS), text(BEGIN_CHAINS), text(KNOWN_ENTRIES)
-Row = dict[str, Any]
-_INSERT = text(insert_staged())
-_IN_ORDER = itemgetter(*ENTRY_TYPES)
+_ADD = text(add_staged())
+_DUPLICATE = "23505"  # SQLSTATE unique_violation
+
+
+_Settling = tuple[Entry, Settled]
+_Replaced = tuple[Entry, Entry, Settled]
+"""The reversal of an estimate, the exact entry, and what was settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,46 +62,48 @@ async def append(session: AsyncSession, settled: Sequence[Settled], now: datetim
     await session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": CLOSE_LOCK})
     last_closed = (await session.execute(select(func.max(col(ClosedMonth.month))))).scalar_one_or_none()
     open_from = str(Month.parse(last_closed).next()) if last_closed else ""
-    batch = {
-        item.record.uuid: (to_row_entry(item, open_from, now), item) for item in sorted(unique.values(), key=_call_id)
-    }
-    refused = await _refuse_detached(session, batch)
+    batch = [(entry_of(item, open_from), item) for item in unique.values()]
+    batch, refused = await _refuse_detached(session, batch)
     if not batch:
         return Appended(0, refused)
-    chains = await _lock_chains(session, {(row["account_id"], row["booked_month"]) for row, _ in batch.values()})
-    known = await _known(session, [row for row, _ in batch.values()])
-    new = [pair for call_id, pair in batch.items() if call_id not in known]
-    estimated = [
-        c for c, reason in known.items() if (reason or "").startswith(ORPHANED) and not batch[c][1].record.is_orphan
-    ]
-    replaced = await _replacements(session, {call_id: batch[call_id] for call_id in estimated}, open_from, now)
-    rows = [row for row, _ in new] + [row for reversal, exact, _ in replaced for row in (reversal, exact)]
-    if rows:
-        await _insert(session, rows, chains)
-        await _add_grant_use(session, [(row["entry_id"], item.grants) for row, item in new])
-        await _move_grant_use(session, replaced)
+    # An account's entries side by side: they are read together, and so their index grows in fewer places.
+    batch.sort(key=_in_order)
+    chains = await _lock_chains(session, {_chain_of(entry) for entry, _ in batch})
+    # Nearly always all of them are new. Where one is not, the primary key says so, and each is looked up.
+    new, replaced = batch, list[_Replaced]()
+    if not await _insert(session, [entry for entry, _ in new], chains, now):
+        new, replaced = await _unknown(session, batch, open_from)
+        rows = [entry for entry, _ in new] + [row for reversal, exact, _ in replaced for row in (reversal, exact)]
+        if rows and not await _insert(session, rows, chains, now):
+            raise DBAPIError("COPY", None, asyncpg.UniqueViolationError("an entry's id is taken by another account"))
+    await _add_grant_use(session, [(entry.entry_id, item.grants) for entry, item in new])
+    await _move_grant_use(session, replaced)
     return Appended(len(new) + len(replaced), refused)
 
 
-def _call_id(item: Settled) -> str:
-    return item.record.call_id
+def _in_order(pair: _Settling) -> tuple[str, str]:
+    return pair[0].common.shared.account_id, pair[0].call_id
 
 
-async def _refuse_detached(session: AsyncSession, batch: dict[UUID, tuple[Row, Settled]]) -> int:
+def _chain_of(entry: Entry) -> tuple[str, str]:
+    shared = entry.common.shared
+    return shared.account_id, shared.booked_month
+
+
+async def _refuse_detached(session: AsyncSession, batch: list[_Settling]) -> tuple[list[_Settling], int]:
     """Take out what belongs into a month that is no longer attached, and count it; have partitions for the rest."""
-    months = {row["partition_month"] for row, _ in batch.values()}
+    months = {entry.partition_month for entry, _ in batch}
     query = select(DetachedMonth).where(col(DetachedMonth.partition_month).in_(months)).with_for_update()
     refused = 0
     for detached in (await session.execute(query)).scalars().all():
-        gone = [c for c, (row, _) in batch.items() if row["partition_month"] == detached.partition_month]
-        for call_id in gone:
-            del batch[call_id]
-        detached.refused += len(gone)
-        refused += len(gone)
+        left = [pair for pair in batch if pair[0].partition_month != detached.partition_month]
+        detached.refused += len(batch) - len(left)
+        refused += len(batch) - len(left)
+        batch = left
         months.discard(detached.partition_month)
     await session.flush()
     await _have_partitions(session, months)
-    return refused
+    return batch, refused
 
 
 async def _lock_chains(session: AsyncSession, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Chain]:
@@ -131,51 +128,69 @@ def _to_row_chains(chains: dict[tuple[str, str], Chain]) -> dict[str, list[Any]]
     }
 
 
-async def _known(session: AsyncSession, rows: Sequence[Row]) -> dict[UUID, str | None]:
-    """Entries that are in the ledger already: id → why they are estimated."""
-    asked = {"partitions": [row["partition_month"] for row in rows], "ids": [row["entry_id"] for row in rows]}
-    return {row.entry_id: row.estimated_reason for row in await session.execute(_KNOWN, asked)}
+async def _insert(
+    session: AsyncSession, entries: Sequence[Entry], chains: dict[tuple[str, str], Chain], now: datetime
+) -> bool:
+    """Link entries to the proofs of their accounts, and insert them with their rollups and totals.
+
+    Nothing is done, and it is False, where one of them is in the ledger already.
+    """
+    lengthened = {key: Chain(chain.entries, chain.head) for key, chain in chains.items()}
+    recorded_at = now.isoformat()
+    lines = [to_row_line(e, lengthened[_chain_of(e)].add(leaf_of_entry(e)), recorded_at) for e in entries]
+    try:
+        async with session.begin_nested():
+            await _copy(session, "ledger_entry", COLUMNS, lines)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", "") != _DUPLICATE:
+            raise
+        return False
+    for statement in _STAGE:
+        await session.execute(statement)
+    for (table, columns), sums in zip(STAGED.items(), to_row_sums(entries), strict=True):
+        await _copy(session, table, columns, sums)
+    await session.execute(_ADD, _to_row_chains(lengthened))
+    return True
 
 
-async def _insert(session: AsyncSession, rows: Sequence[Row], chains: dict[tuple[str, str], Chain]) -> None:
-    """Link new entries to the proofs of their accounts, and insert them with their rollups and running totals."""
-    for row in rows:
-        row["place"] = chains[row["account_id"], row["booked_month"]].add(leaf_of(row))
-    await session.execute(_STAGE)
-    await _copy(session, rows)
-    await session.execute(_INSERT, _to_row_chains(chains))
-
-
-async def _copy(session: AsyncSession, rows: Sequence[dict[str, Any]]) -> None:
+async def _copy(session: AsyncSession, table: str, columns: Sequence[str], lines: Iterable[str]) -> None:
     """Straight through the driver, for which SQLAlchemy has no word; its errors are made those of SQLAlchemy."""
     connection = await (await session.connection()).get_raw_connection()
     driver: Any = connection.driver_connection
     try:
-        await driver.copy_records_to_table(STAGING, records=map(_IN_ORDER, rows), columns=list(ENTRY_TYPES))
+        await driver.copy_to_table(table, source=memoryview("".join(lines).encode()), columns=columns)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DBAPIError("COPY", None, error) from error
-    except OverflowError as error:
-        raise DBAPIError("COPY", None, asyncpg.NumericValueOutOfRangeError(f"{error}")) from error
 
 
-async def _replacements(
-    session: AsyncSession, late: dict[UUID, tuple[Row, Settled]], open_from: str, now: datetime
-) -> list[tuple[Row, Row, Settled]]:
-    """For each settlement of a call whose estimate stands: the estimate's reversal, the exact entry, and what was settled."""
+async def _unknown(
+    session: AsyncSession, batch: Sequence[_Settling], open_from: str
+) -> tuple[list[_Settling], list[_Replaced]]:
+    """What of a batch is new, and which settlements come in place of an estimate that stands in the ledger."""
+    known = await _known(session, [entry for entry, _ in batch])
+    new = [pair for pair in batch if pair[0].entry_id not in known]
+    late = {
+        entry.call_id: (exact_of(entry), item)
+        for entry, item in batch
+        if is_orphans(known.get(entry.entry_id)) and not item.record.is_orphan
+    }
     if not late:
-        return []
-    exact = {call_id: {**row, "entry_id": exact_id(call_id)} for call_id, (row, _) in late.items()}
-    done = await _known(session, list(exact.values()))
+        return new, []
+    done = await _known(session, [exact for exact, _ in late.values()])
+    left = {call_id: pair for call_id, pair in late.items() if pair[0].entry_id not in done}
     table = SQLModel.metadata.tables["ledger_entry"]
     query = table.select().where(
-        table.c.partition_month.in_({partition_of(call_id) for call_id in late}),
-        table.c.entry_id.in_([call_id for call_id, row in exact.items() if row["entry_id"] not in done]),
+        table.c.partition_month.in_({exact.partition_month for exact, _ in left.values()}),
+        table.c.entry_id.in_([UUID(hex=call_id) for call_id in left]),
     )
-    estimates = (await session.execute(query.order_by(table.c.entry_id))).mappings().all()
-    return [
-        (to_row_reversal(dict(estimate), open_from, now), exact[estimate["call_id"]], late[estimate["call_id"]][1])
-        for estimate in estimates
-    ]
+    estimates = (await session.execute(query.order_by(table.c.account_id, table.c.entry_id))).mappings().all()
+    return new, [(reversal_of(dict(row), open_from), *left[row["call_id"].hex]) for row in estimates]
+
+
+async def _known(session: AsyncSession, entries: Sequence[Entry]) -> dict[str, str | None]:
+    """Those that are in the ledger already: id → why they are estimated."""
+    asked = {"partitions": [each.partition_month for each in entries], "ids": [each.entry_id for each in entries]}
+    return {row.entry_id.hex: row.estimated_reason for row in await session.execute(_KNOWN, asked)}
 
 
 async def hold_appends(session: AsyncSession) -> None:
@@ -190,32 +205,33 @@ async def seal(session: AsyncSession, month: Month, now: datetime) -> None:
 
 
 async def _have_partitions(session: AsyncSession, months: set[int]) -> None:
+    """Made by a function that runs as the ledger's owner: the application's role owns nothing (gateway/migrate.py)."""
     for month in sorted(months):
         name = f"ledger_entry_{month:06d}"
         if (await session.execute(text("SELECT to_regclass(:name)"), {"name": name})).scalar_one() is None:
-            await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _PARTITION_LOCK})
-            await session.execute(
-                text(f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF ledger_entry FOR VALUES IN ({month:d})")
-            )
+            await session.execute(text("SELECT ledger_partition(:month)"), {"month": month})
 
 
-async def _add_grant_use(session: AsyncSession, new: Iterable[tuple[UUID, Grants]]) -> None:
-    taken: dict[tuple[str, UUID], int] = defaultdict(int)
+async def _add_grant_use(session: AsyncSession, new: Iterable[tuple[str, Grants]]) -> None:
+    taken: dict[tuple[str, str], int] = defaultdict(int)
     for entry_id, grants in new:
         for grant_id, _, tokens in grants:
             taken[grant_id, entry_id] += tokens
     if taken:
-        rows = [{"grant_id": grant, "entry_id": entry, "tokens": tokens} for (grant, entry), tokens in taken.items()]
+        rows = [
+            {"grant_id": grant, "entry_id": UUID(hex=entry), "tokens": tokens}
+            for (grant, entry), tokens in taken.items()
+        ]
         await session.execute(insert(LedgerGrantUse), rows)
 
 
-async def _move_grant_use(session: AsyncSession, replaced: Sequence[tuple[Row, Row, Settled]]) -> None:
+async def _move_grant_use(session: AsyncSession, replaced: Sequence[_Replaced]) -> None:
     """What an estimate took from grants goes back; what its settlement took is taken."""
     if not replaced:
         return
-    given_back = {reversal["reverses"]: reversal["entry_id"] for reversal, _, _ in replaced}
+    given_back = {UUID(hex=reversal.reverses): UUID(hex=reversal.entry_id) for reversal, _, _ in replaced}
     query = select(LedgerGrantUse).where(col(LedgerGrantUse.entry_id).in_(given_back))
     for use in (await session.execute(query)).scalars().all():
         session.add(LedgerGrantUse(grant_id=use.grant_id, entry_id=given_back[use.entry_id], tokens=-use.tokens))
     await session.flush()
-    await _add_grant_use(session, [(exact["entry_id"], item.grants) for _, exact, item in replaced])
+    await _add_grant_use(session, [(exact.entry_id, item.grants) for _, exact, item in replaced])

@@ -56,7 +56,9 @@ FIELDS = (
 """What of an entry is proved, in the order of its canonical form."""
 
 _COUNTS = FIELDS[21:29]
-_ENTRY, _MONTH, _LINK, _ROOT = (f"solar-ledger-{name}-v1\n".encode() for name in ("entry", "month", "link", "root"))
+ENTRY_LABEL, _MONTH, _LINK, _ROOT = (
+    f"solar-ledger-{name}-v1\n".encode() for name in ("entry", "month", "link", "root")
+)
 _EXACT = Context(prec=60)
 _json = msgspec.json.Encoder().encode
 
@@ -85,7 +87,7 @@ class Chain:
 
 def leaf_of(row: Mapping[str, Any]) -> bytes:
     """The hash of one entry's canonical form."""
-    return sha256(_ENTRY + _json(to_wire_texts(row))).digest()
+    return sha256(ENTRY_LABEL + _json(to_wire_texts(row))).digest()
 
 
 def root_of(account_id: str, booked_month: str, rows: Iterable[Mapping[str, Any]]) -> str:

@@ -38,6 +38,8 @@ def _run(connection: Connection) -> None:
         )
         with context.begin_transaction():
             context.run_migrations()
+            for statement in context.config.attributes.get("afterwards", ()):
+                connection.exec_driver_sql(statement)
     finally:
         connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": _MIGRATION_LOCK})
         connection.commit()

@@ -51,6 +51,8 @@ _REBUILD_POLL_S = 0.05
 _HOLDS_POLL_S, _HOLDS_POLL_MAX_S = 0.02, 0.2
 _UNDRAINED_MS = 86_400_000
 """How long a settled call is known by its id while its record is not in the ledger; the drain shortens it."""
+_NO_LIMITS = (-1, 0, 0, -1, 0, 0)
+"""What is left of them nobody knows while Redis is away."""
 _TO_FREE_MAX = 10_000
 _FREE_BATCH = 500
 _FREE_PAUSE_S = 0.25
@@ -183,6 +185,9 @@ class Admission:
     async def _let_through(self, call: Call) -> Hold:
         """Redis is away: within the worker's share of the account's exposure a call goes on all the same."""
         amount_nano = offline_bound_nano(call)
+        over = self._standby.over_rates(call)
+        if over is not None:
+            raise _refusal(["no", *over, _NO_LIMITS])
         if not await self._standby.lets_through(call, amount_nano):
             raise ServiceUnavailable
         output = call.output_tokens_max if call.output_tokens_first is None else call.output_tokens_first

@@ -24,7 +24,7 @@ from gateway.admission.pipe import Command, StoreBusy, StoreUnavailable
 _SCRIPTS = Path(__file__).parent / "scripts"
 TICK = "\n".join(
     (_SCRIPTS / f"{part}.lua").read_text(encoding="utf-8")
-    for part in ("state", "windows", "money", "holds", "history", "books")
+    for part in ("state", "windows", "money", "holds", "history", "guesses", "books")
 )
 
 Reply = list[Any]

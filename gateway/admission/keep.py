@@ -7,20 +7,22 @@ No call waits for that: one timer looks at all leases, and tells what is due:
    sends leaves an estimate of a prompt that nobody read; the other way round, what upstream served just then would be lost;
  - what output has come, at the latest `progress_s` or `progress_tokens_max` tokens after the last word of it;
  - that it lives, three times a lease.
-A stream without a bound is extended when half a slice is left, so that it waits only where its slice is really used up.
+A stream without a bound is extended when half a slice is left, so that it waits only where its slice is really used up. While Redis is away
+it goes on within the worker's share of the account's exposure (`Standby.grow`).
 Units: seconds on the loop's clock, tokens. Errors: `NotCovered` where a cap leaves no room, `UpstreamInterrupted` where nobody can say.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.admission.admit import not_covered
 from gateway.admission.batch import Ticker, shard_of
 from gateway.admission.records import to_wire_admission
-from gateway.call import NO_CAP, Hold
+from gateway.call import NO_CAP, Call, Hold
 from gateway.errors import UpstreamInterrupted
 
 _RENEWALS = 3
@@ -46,6 +48,16 @@ class Terms:
     extend_wait_s: float
 
 
+class Grow(Protocol):
+    """May a call cost so much more than is held for it, without asking Redis?"""
+
+    def __call__(self, call: Call, more_nano_usd: int, *, is_away: bool) -> bool: ...
+
+
+def _never(call: Call, more_nano_usd: int, *, is_away: bool) -> bool:
+    return False
+
+
 class Keeper:
     """The leases of one process."""
 
@@ -53,6 +65,7 @@ class Keeper:
         self.ticker = ticker
         self.terms = terms
         self.shards = shards
+        self.grow: Grow = _never
         self._leases: dict[str, Lease] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -71,6 +84,10 @@ class Keeper:
         """How a Redis that may not know them is told of a shard's open calls (`history.lua`, H)."""
         leases = self._leases.values()
         return [x.registration() for x in leases if shard_of(x.hold.call.caller.account_id, self.shards) == shard]
+
+    def open_calls(self) -> Iterator[Call]:
+        """The calls that are not over yet."""
+        return (lease.hold.call for lease in self._leases.values())
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -173,10 +190,21 @@ class Lease:
                     await asyncio.wait([under_way])
                     if needed > self.covered_tokens and self._refused_by is not None:
                         raise not_covered(self._refused_by, "has no room left for the rest of this answer")
-                    if self._gone or under_way.exception() is not None:
+                    is_away = under_way.exception() is not None
+                    if (self._gone or is_away) and not self._grow(needed, is_away=is_away):
                         raise UpstreamInterrupted
         except TimeoutError:
             raise UpstreamInterrupted from None
+
+    def _grow(self, needed_tokens: int, *, is_away: bool) -> bool:
+        """Go on within the share of the exposure: a slice more, or what is needed."""
+        call = self.hold.call
+        for wanted in (self._wanted(needed_tokens), needed_tokens):
+            more_nano_usd = -(-(wanted - self.covered_tokens) * call.price.pico[0] // 1000)
+            if self._keeper.grow(call, more_nano_usd, is_away=is_away):
+                self.covered_tokens = wanted
+                return True
+        return False
 
     def registration(self) -> tuple[Any, ...]:
         lease_ms = int(self._keeper.terms.lease_s * 1000)

@@ -1,4 +1,4 @@
-"""How much one worker may let through while Redis is away: its share of the exposure of each account. Pure.
+"""How much one worker may let through while Redis is away: its share of the exposure of each account, and of its rates. Pure.
 
 The exposure of an account is what it may cost beyond what Redis knows of; `share = exposure / workers_max` of it is each worker's own,
 so that no two ever need to talk. Every counter that a call moves (a scope: the account's month, the key's month, the prepaid
@@ -9,14 +9,21 @@ knew then was inside the cap. What came later was let through on shares begun up
 untold at its beginning; there are at most `workers_max`. What Redis is told after τ stays counted here, and frees nothing until the
 next τ.
 A scope that Redis never admitted, or under other terms (another epoch), has no share.
-Units: nano-USD.
+
+Of a limit each worker keeps its part as well: limit ÷ workers that live, rounded up, in requests and tokens a minute and in calls at once.
+What the worker admitted through Redis in the last minute is in its part. So all together admit at most the limit and one for each
+worker (of tokens: a call), and in the first minute of an outage at most once more what they had admitted before it.
+Tokens count as they are estimated: what a call used less is given back only through Redis.
+Units: nano-USD, tokens, seconds on a clock that is handed in.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gateway.call import RateLimit
 
 Scope = tuple[str, str]
 """(account id, the scope's name within it)"""
@@ -110,3 +117,71 @@ class Shares:
                 del self._shares[oldest]
             else:
                 self._shares.move_to_end(oldest)
+
+
+_WINDOW_S = 60
+
+
+@dataclass(slots=True)
+class _Window:
+    """What one worker admitted of a scope in the last minute, second by second: [second, requests, tokens]."""
+
+    requests: int = 0
+    tokens: int = 0
+    seconds: deque[list[int]] = field(default_factory=deque)
+
+    def forget(self, now_s: int) -> None:
+        while self.seconds and self.seconds[0][0] < now_s - _WINDOW_S:
+            _, requests, tokens = self.seconds.popleft()
+            self.requests -= requests
+            self.tokens -= tokens
+
+    def add(self, now_s: int, tokens: int) -> None:
+        if not self.seconds or self.seconds[-1][0] != now_s:
+            self.seconds.append([now_s, 0, 0])
+        newest = self.seconds[-1]
+        newest[1] += 1
+        newest[2] += tokens
+        self.requests += 1
+        self.tokens += tokens
+
+
+class RateShares:
+    """The parts of all limits that are one worker's own."""
+
+    def __init__(self, *, scopes_max: int) -> None:
+        self._scopes_max = scopes_max
+        self._windows: OrderedDict[str, _Window] = OrderedDict()
+
+    def saw(self, rates: Iterable[RateLimit], tokens: int, now_s: float) -> None:
+        """A call was admitted, by Redis or here."""
+        second = int(now_s)
+        for rate in rates:
+            window = self._windows.get(rate.scope)
+            if window is None:
+                window = self._windows[rate.scope] = _Window()
+                if len(self._windows) > self._scopes_max:
+                    self._windows.popitem(last=False)
+            else:
+                self._windows.move_to_end(rate.scope)
+            window.forget(second)
+            window.add(second, min(tokens, rate.tokens_per_minute))
+
+    def refuses(
+        self, rates: Iterable[RateLimit], tokens: int, open_calls: dict[str, int], workers: int, now_s: float
+    ) -> tuple[str, str, int] | None:
+        """(what is used up, of which scope, how many ms to wait) where this worker's part of a limit leaves no room for a call."""
+        second = int(now_s)
+        for rate in rates:
+            window = self._windows.get(rate.scope) or _Window()
+            window.forget(second)
+            limits = rate.requests_per_minute, rate.tokens_per_minute, rate.concurrency
+            requests, all_tokens, at_once = (-(-limit // workers) for limit in limits)
+            wait_ms = 1000 * (window.seconds[0][0] + _WINDOW_S + 1 - second) if window.seconds else 1000
+            if requests and window.requests >= requests:
+                return "requests", rate.scope, wait_ms
+            if all_tokens and window.tokens and window.tokens + min(tokens, all_tokens) > all_tokens:
+                return "tokens", rate.scope, wait_ms
+            if at_once and open_calls.get(rate.scope, 0) >= at_once:
+                return "concurrency", rate.scope, 1000
+        return None

@@ -7,7 +7,7 @@
  - Open circuits are probed until they work again; the probe is the heartbeat of `history.py`, so that a Redis that has forgotten something
    is told it again before anybody asks it.
  - A call that comes meanwhile may be let through on the account's share of the exposure (`offline.py`), if the disk would take its
-   settlement and its key was confirmed. Limits of requests, tokens and concurrency are not kept then; the exposure is what bounds it.
+   settlement and its key was confirmed. Limits are kept then by each worker's part of them.
 
 Units: nano-USD, seconds. Errors: `JournalRefused` where the disk does not take a record either.
 """
@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +28,10 @@ from redis.exceptions import ResponseError
 from billing.ids import uuid7
 from gateway.admission.batch import Circuit, Reply, Ticker, shard_of
 from gateway.admission.history import History, HistoryBounds, LedgerSync, SettledCalls, UnknownAccount
-from gateway.admission.offline import Scope, Shares
+from gateway.admission.offline import RateShares, Scope, Shares
 from gateway.admission.pipe import StoreUnavailable
 from gateway.admission.recall import Kept, Operation, from_wire_kept, to_wire_kept
+from gateway.admission.records import to_wire_place
 from gateway.call import Call
 from gateway.errors import ServiceUnavailable
 from gateway.metrics import JOURNAL_FAULTS, MONEY_AT_RISK_USD, REPLAYED_RECORDS
@@ -77,6 +79,7 @@ class Standby:
         pace: Pace = Pace(),
         rules: OfflineRules = OfflineRules(),
         bounds: HistoryBounds = _BOUNDS,
+        rates_max: int = 10_000,
     ) -> None:
         self.circuit = Circuit()
         self.shares = shares
@@ -89,6 +92,9 @@ class Standby:
         self._shards = shards
         self._pace = pace
         self._rules = rules
+        self._rates = RateShares(scopes_max=rates_max)
+        self.open_calls: Callable[[], Iterable[Call]] = tuple
+        """The calls of this worker that are not over yet."""
         self._through: dict[str, tuple[list[Scope], int]] = {}
         self._at_risk_nano_usd = 0
 
@@ -123,6 +129,39 @@ class Standby:
             return False
         self._through[call.id.hex] = scopes, amount_nano_usd
         self._risk(amount_nano_usd)
+        rates, tokens, _ = to_wire_place(call)
+        self._rates.saw(rates, tokens, time.monotonic())
+        return True
+
+    def over_rates(self, call: Call) -> tuple[str, str, int] | None:
+        """(what is used up, of which scope, ms to wait) where this worker's part of a limit has no room for a call without Redis."""
+        rates, tokens, _ = to_wire_place(call)
+        if not rates or self.shares.share_nano_usd == 0:
+            return None
+        open_calls: Counter[str] = Counter()
+        if any(rate.concurrency for rate in rates):
+            of_account = (each for each in self.open_calls() if each.caller.account_id == call.caller.account_id)
+            open_calls.update(rate.scope for each in of_account for rate in to_wire_place(each)[0])
+        workers = max(1, self.history.live_workers)
+        return self._rates.refuses(rates, tokens, open_calls, workers, time.monotonic())
+
+    def grow(self, call: Call, more_nano_usd: int, *, is_away: bool) -> bool:
+        """May a running call cost so much more, without asking Redis? One that was let through may, within the share; one that Redis
+        admitted too, while it is away."""
+        through = self._through.get(call.id.hex)
+        if through is not None:
+            scopes, amount_nano_usd = through
+            if not self.shares.grow(scopes, more_nano_usd):
+                return False
+        elif is_away:
+            caller, amount_nano_usd = call.caller, 0
+            scopes = [(caller.account_id, scope) for scope, _ in caller.money_scopes(str(call.month))]
+            if not self.shares.take(scopes, caller.epoch, more_nano_usd):
+                return False
+        else:
+            return False
+        self._through[call.id.hex] = scopes, amount_nano_usd + more_nano_usd
+        self._risk(more_nano_usd)
         return True
 
     def settled(self, call: Call, operation: Operation, reply: Reply) -> None:
@@ -153,6 +192,9 @@ class Standby:
         caller = call.caller
         scopes = caller.money_scopes(str(call.month))
         self.shares.renew([(caller.account_id, scope) for scope, _ in scopes], caller.epoch)
+        if caller.rate_limits or caller.model_limits:
+            rates, tokens, _ = to_wire_place(call)
+            self._rates.saw(rates, tokens, time.monotonic())
 
     def _risk(self, change_nano_usd: int) -> None:
         self._at_risk_nano_usd += change_nano_usd

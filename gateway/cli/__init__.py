@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import accounts, club, invoices, keys, month, operators, prices, reconcile, serve, shares, usage
+from gateway.cli import accounts, club, invoices, keys, month, operators, prices, serve, shares, usage
+from gateway.cli.finance import reconcile
 
 _HELP = """`solar-gateway`: everything that is started by hand.
 

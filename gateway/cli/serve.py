@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 import uvloop
 
+from billing.database import StorageError
 from gateway.cli.terminal import fail, say
 from gateway.logs import set_up_logs
 from gateway.migrate import migrate as migrate_database
@@ -114,8 +115,8 @@ def migrate() -> None:
     if settings.database_url is None:
         fail(SettingsError("GATEWAY_DATABASE_URL is needed, such as postgresql://user:password@host/database"), 2)
     try:
-        migrate_database(settings.database_url.get_secret_value())
-    except OSError as error:
+        migrate_database(settings.database_url.get_secret_value(), app_role=settings.app_role)
+    except (OSError, StorageError) as error:
         fail(error, 1)
     say("The database has the newest schema.")
 

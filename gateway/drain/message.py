@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 
 import msgspec
 
-from billing.ids import instant_of
-from billing.ledger.entry import Settled
-from billing.ledger.record import UsageRecord, from_wire_prices, from_wire_record
+from billing.ledger.entry import Settled, entry_of
+from billing.ledger.lines import to_row_line
+from billing.ledger.record import from_wire_record
 from billing.periods import Month
-from billing.usage import GRANT_ORDER, Usage
+from billing.usage import GRANT_ORDER
 from gateway.admission.records import with_counts
 
 Fields = Mapping[bytes, bytes]
@@ -47,11 +46,10 @@ class Message:
 
 
 def from_wire_message(message_id: bytes, fields: Fields) -> Message:
-    record = _checked(from_wire_record(fields[b"r"]))
-    record = with_counts(record, _counts_in(fields, b"u"), _counts_in(fields, b"b"))
+    record = with_counts(from_wire_record(fields[b"r"]), _counts_in(fields, b"u"), _counts_in(fields, b"b"))
     taken: list[tuple[str, int, int]] = _unpack(fields[b"g"], type=list[tuple[str, int, int]])
     grants = tuple((grant, GRANT_ORDER[kind - 1], tokens) for grant, kind, tokens in taken)
-    return Message(message_id, from_wire_moved(fields), Settled(record, grants))
+    return Message(message_id, from_wire_moved(fields), _checked(Settled(record, grants)))
 
 
 def from_wire_moved(fields: Fields) -> Moved:
@@ -62,9 +60,10 @@ def _counts_in(fields: Fields, name: bytes) -> list[int]:
     return _unpack(fields[name], type=list[int]) if name in fields else []
 
 
-def _checked(record: UsageRecord) -> UsageRecord:
-    """A record of which every part can be read; raises what its parts raise."""
-    instant_of(record.uuid), record.day, Month.parse(record.billing_month)
-    from_wire_prices(record.prices), Usage(*record.usage), Decimal(record.discount)
-    from_wire_prices(record.buy_prices or record.prices), Usage(*record.absorbed)
-    return record
+def _checked(settled: Settled) -> Settled:
+    """A settlement of which every part can be read, tried by the writer's own work on it; raises what its parts raise."""
+    if settled.record.uuid.hex != settled.record.call_id:
+        raise ValueError("the call's id is not in its one form")
+    Month.parse(settled.record.billing_month)
+    to_row_line(entry_of(settled, ""), 0, "")
+    return settled

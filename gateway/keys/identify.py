@@ -78,17 +78,17 @@ class Identify:
 
     async def _guess(self, secret_hash: str, site: str, *, fresh: bool) -> Caller | None:
         """Look up a key that nobody has shown here yet, or that was unknown: it may be a guess until it is found."""
-        self._guesses.take(site)
+        await self._guesses.look_up(site)
         known = self._known.get(secret_hash)
         if known is not None and not fresh and time.monotonic() < known[0]:
             return known[2]
         try:
             caller = await self._read_once(secret_hash, fresh=fresh)
         except ServiceUnavailable:
-            self._guesses.give_back(site)
+            await self._guesses.was_none(site)
             raise
         if caller is not None:
-            self._guesses.give_back(site)
+            await self._guesses.was_none(site)
         return caller
 
     async def _read_once(self, secret_hash: str, *, fresh: bool) -> Caller | None:

@@ -14,6 +14,7 @@ import pytest
 
 from gateway.sandbox.world import World, open_world
 from gateway.settings import Settings
+from tests.deploy.roles import role_of_the_file
 from tests.deploy.stack import Balancer, Stack
 from tests.waiting import wait_until
 
@@ -25,6 +26,8 @@ _BASE = "http://gateways"
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """Stores with the newest schema, and Solar."""
     async with open_world(Settings(data_dir=tmp_path_factory.mktemp("world")), upstream_is_set=False) as opened:
+        # As in compose.yaml: who migrates owns the tables, the gateways and the jobs have a role that may only use them.
+        opened.environment["GATEWAY_DATABASE_URL"] = await role_of_the_file(opened.environment["GATEWAY_DATABASE_URL"])
         yield opened
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -144,6 +145,7 @@ def test_all_keys_of_a_suspended_or_closed_account_are_refused_until_it_is_resto
 def test_who_guesses_keys_is_slowed_and_nobody_else_is(gateway: Gateway) -> None:
     victim, guesser = gateway.new_key(), f"127.0.7.{1 + hash(gateway.url) % 250}"
     statuses: list[int] = []
+    begun = time.monotonic()
     with gateway.caller(victim, from_address=guesser) as known:
         assert known.post("/chat/completions", json=CHAT).status_code == 200
         with gateway.caller("", from_address=guesser) as caller:
@@ -155,7 +157,7 @@ def test_who_guesses_keys_is_slowed_and_nobody_else_is(gateway: Gateway) -> None
         assert 0 < int(answer.headers["retry-after-ms"]) <= 2000
         # The key that is in use there goes on, on the connection (and worker) that knows it; so does everyone elsewhere.
         assert known.post("/chat/completions", json=CHAT).status_code == 200
-    assert statuses.count(401) <= 300
+    assert statuses.count(401) <= 50 + (time.monotonic() - begun) + 2  # over all workers together: one more each second
     assert asked(gateway, victim, from_address="127.0.8.1") == ALLOWED
     assert asked(gateway, gateway.new_key()) == ALLOWED
 

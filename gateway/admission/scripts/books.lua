@@ -84,7 +84,7 @@ end
 
 -- ---- the tick ----------------------------------------------------------------------------------------------------------------
 local DO = {A = admit, X = extend, S = settle, F = free, W = sweep, Y = sync, E = outdate, C = new_cards, D = drained, V = view,
-  B = beat, K = registered, L = leave, H = register, R = restore}
+  B = beat, K = registered, L = leave, H = register, R = restore, G = guess}
 local replies = {}
 for at = 2, #ARGV do
   local op = cmsgpack.unpack(ARGV[at])

@@ -1,6 +1,6 @@
 -- One event-loop tick of one shard: admissions, settlements and the drain's acknowledgements, in the order in which they were asked.
 -- One script call is one atomic step, so that no two workers can both take the last dollar, and no settlement is half done.
--- The script is these files, one after another: state, windows, money, holds, history, books.
+-- The script is these files, one after another: state, windows, money, holds, history, guesses, books.
 --
 -- KEYS[1]  the shard's usage stream, {sN}:usage; all other keys share its hash tag, so that a shard lives in one cluster slot
 -- ARGV     how many records the usage stream may hold; then one operation each, packed as MessagePack arrays: {letter, …}

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from billing.database import Sessions
 from billing.ledger.calls import page_calls
-from billing.ledger.entry import Settled, to_row_entry
+from billing.ledger.entry import Settled, entry_of
 from billing.ledger.usage import usage
 from billing.money import ZERO
 from billing.prices import ModelPrice, RateCard, find_buy, newest_first, price_on
 from billing.rate_cards import from_wire_buys, from_wire_models
-from tests.billing.months import MID_OCTOBER, OCTOBER, PRICES, book, call
+from tests.billing.months import OCTOBER, PRICES, book, call
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 ZONE = "Asia/Seoul"
@@ -58,10 +58,18 @@ def test_a_call_leaves_what_a_count_in_fractions_leaves(
 ) -> None:
     grants = (("gra_1", "output", data.draw(st.integers(0, used[2]))),)
     item = bought(call("acc_1", used, prices=prices, discount=discount, grants=grants), buy, absorbed)
-    row = to_row_entry(item, "", MID_OCTOBER)
-    assert Fraction(row["buy_cost"]) == in_fractions(used, buy)
-    assert Fraction(row["cost"]) - Fraction(row["buy_cost"]) - Fraction(row["absorbed_buy_cost"]) == left(item)
-    assert row["buy_prices"] == "{" + ",".join(buy) + "}"
+    entry = entry_of(item, "")
+    assert entry.common.buy is not None
+    cost, buy_cost, absorbed_buy_cost = (
+        Fraction(units, 10**places)
+        for units, places in (
+            (entry.cost_units, entry.common.charged.places),
+            (entry.buy_units, entry.common.buy.places),
+            (entry.absorbed_buy_units, entry.common.buy.places),
+        )
+    )
+    assert buy_cost == in_fractions(used, buy)
+    assert cost - buy_cost - absorbed_buy_cost == left(item)
 
 
 async def test_the_margin_of_a_month_by_model_and_of_each_call_equals_its_recount(sessions: Sessions) -> None:

@@ -15,11 +15,12 @@ from sqlalchemy import text
 from sqlmodel import col, select
 
 from billing.database import Sessions
-from billing.ledger.entry import Settled, to_row_entry
+from billing.ledger.entry import Settled
 from billing.ledger.proof import FIELDS, Chain, leaf_of, root_of, to_wire_entry
 from billing.ledger.tables import LedgerEntry, LedgerProof
+from tests.billing.ledger.rows import row_of
 from tests.billing.ledger.second_verifier import root_from_spec
-from tests.billing.months import MID_OCTOBER, book, call
+from tests.billing.months import book, call
 
 ACCOUNT = "acc_1"
 
@@ -106,7 +107,7 @@ def entries(draw: st.DrawFn) -> list[dict[str, Any]]:
     for place in range(draw(st.integers(1, 6))):
         usage = tuple(draw(st.integers(0, 10**6)) for _ in range(5))
         settled = call(ACCOUNT, usage, model=draw(texts), discount=draw(st.sampled_from(["0", "0.1", "0.10"])))  # type: ignore[arg-type]
-        row = to_row_entry(settled, "", MID_OCTOBER)
+        row = row_of(settled)
         reason, answered = draw(st.none() | texts), draw(st.none() | texts)
         row |= {"place": place + 1, "cost": draw(amounts), "estimated_reason": reason, "model_answered": answered}
         made.append(row)
@@ -120,7 +121,7 @@ def test_any_one_entry_that_is_altered_dropped_added_or_moved_is_found(
     root = root_of(ACCOUNT, "2026-10", rows)
     assert root_from_spec(ACCOUNT, "2026-10", [as_exported(row) for row in rows]) == root
     spoiled = [rows[:at] + rows[at + 1 :] for at in range(len(rows))]
-    extra = to_row_entry(call(ACCOUNT), "", MID_OCTOBER) | {"place": 1}
+    extra = row_of(call(ACCOUNT)) | {"place": 1}
     spoiled += [[*rows[:at], each, *rows[at:]] for at in range(len(rows) + 1) for each in (extra, rows[0])]
     for at, row in enumerate(rows):
         others = [i for i in range(len(rows)) if i != at]
@@ -152,6 +153,6 @@ def another(value: Any) -> Any:
 
 
 def test_what_is_written_differently_but_is_the_same_number_is_the_same_entry() -> None:
-    row = to_row_entry(call(ACCOUNT), "", MID_OCTOBER)
+    row = row_of(call(ACCOUNT))
     same = row | {"cost": f"{row['cost']}000", "discount": "0.000", "input_price": "0.3"}
     assert leaf_of(row) == leaf_of(same)
