@@ -1,14 +1,14 @@
 """Upstream's usage exports, as they came.
 
-Revision 0012.
+Revision 0013.
 """
 
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 
