@@ -14,6 +14,7 @@ from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
 from gateway.office.reconcile import RECONCILE
 from gateway.office.shares import SHARES
+from gateway.office.stripe import STRIPE
 
 OPERATOR_ROUTES: list[Any] = [
     Accounts,
@@ -27,4 +28,5 @@ OPERATOR_ROUTES: list[Any] = [
     *MONTHS,
     *RECONCILE,
     *OPERATORS,
+    *STRIPE,
 ]
