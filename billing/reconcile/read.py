@@ -1,5 +1,6 @@
 """What the ledger expects upstream to ask for, and the export that it is compared with.
 
+Errors: `MonthDetached` where entries of the month have left the ledger.
 Sums the entries of the month (not the rollups, whose days are those of accounts): seconds for ten million. Units: as in `compare`;
 days are those of a zone. Call by call nothing is held.
 """
@@ -18,11 +19,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from billing.ledger.entry import COUNTS
-from billing.ledger.tables import LedgerEntry
+from billing.ledger.tables import DetachedMonth, LedgerEntry
 from billing.periods import Month
 from billing.reconcile.sides import NOTHING, Expected
 from billing.reconcile.tables import UpstreamExport
 from billing.reconcile.usage_export import Counts
+
+
+class MonthDetached(LookupError):
+    """Without its entries nothing can be compared."""
+
+    def __init__(self, month: Month, partitions: Sequence[int]) -> None:
+        super().__init__(
+            f"entries of {month} have left the ledger ({', '.join(map(str, partitions))}); attach them again"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,9 @@ async def expected_of(session: AsyncSession, month: Month, zone: str, late_s: in
     """What the ledger has of a month by day, upstream key and model. `late_s`: how long before
     midnight a call may be the next day's for upstream."""
     starts, ends = month.bounds(zone)
+    detached = select(DetachedMonth.partition_month).where(col(DetachedMonth.partition_month) == _partitions(month)[1])
+    if gone := (await session.execute(detached)).scalars().all():
+        raise MonthDetached(month, gone)
     values = {"starts": starts, "ends": ends, "zone": zone, "late_s": late_s, "partitions": _partitions(month)}
     rows = (await session.execute(text(_EXPECTED), values)).mappings().all()
     groups: dict[tuple[date, str, str], list[Any]] = {}

@@ -16,7 +16,18 @@ from billing.periods import Month
 from gateway.cli.operator_client import DEFAULT_URL, WrongArgument
 from gateway.cli.prices import read_card
 from gateway.cli.shares import SHARES
-from gateway.cli.terminal import AsJson, OfAccount, Url, operator, print_json, print_one, print_table, say, waiting
+from gateway.cli.terminal import (
+    AsJson,
+    OfAccount,
+    Url,
+    operator,
+    print_json,
+    print_line,
+    print_one,
+    print_table,
+    say,
+    waiting,
+)
 from gateway.settings import MIB
 
 app = typer.Typer(no_args_is_help=True, help="Closing a month: its invoices and its shares.")
@@ -160,9 +171,9 @@ def show(
             if name in report:
                 value = report[name]
                 told = f"{value['cost']} USD, {value['calls']:,} calls" if isinstance(value, dict) else value
-                say(f"{name.replace('_', ' ')}: {told}")
+                print_line(f"{name.replace('_', ' ')}: {told}")
         for what in report["what_to_do"]:
-            say(what)
+            print_line(what)
 
 
 def _checked(month: str) -> str:

@@ -1,6 +1,6 @@
 """Upstream's usage export, imported and compared with the ledger, over HTTP.
 
-Errors: `InvalidRequest` (naming the line of a file that cannot be read), `Conflict` (ledger_behind).
+Errors: `InvalidRequest` (naming the line of a file that cannot be read), `Conflict` (ledger_behind, month_detached).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from billing.money import to_wire_decimal
 from billing.periods import Month
 from billing.rate_cards import all_cards
 from billing.reconcile.compare import compare
-from billing.reconcile.read import absorbed_in, expected_of, newest_export
+from billing.reconcile.read import MonthDetached, absorbed_in, expected_of, newest_export
 from billing.reconcile.report import to_wire_compared
 from billing.reconcile.store import add_export
 from billing.reconcile.tables import UpstreamExport
@@ -52,9 +52,11 @@ async def reconciliation(desk: Desk, month: str) -> dict[str, Any]:
     of = month_of(month)
     if not await desk.flushed():
         raise Conflict("ledger_behind", "The ledger does not hold every settled call yet; ask again in a moment.")
-    async with desk.sessions() as session:
-        row = await newest_export(session, of)
-        return await _report(session, of, row)
+    try:
+        async with desk.sessions() as session:
+            return await _report(session, of, await newest_export(session, of))
+    except MonthDetached as error:
+        raise Conflict("month_detached", f"{error}.") from None
 
 
 async def _report(session: Session, of: Month, row: UpstreamExport | None) -> dict[str, Any]:

@@ -14,9 +14,10 @@ import pytest
 from billing.database import Sessions
 from billing.ledger.entry import Settled
 from billing.ledger.record import ORPHANED
+from billing.ledger.tables import DetachedMonth
 from billing.periods import Month, zone_of
 from billing.reconcile.compare import compare
-from billing.reconcile.read import absorbed_in, expected_of, newest_export
+from billing.reconcile.read import MonthDetached, absorbed_in, expected_of, newest_export
 from billing.reconcile.sides import Expected
 from billing.reconcile.store import add_export
 from billing.reconcile.usage_export import from_wire_export
@@ -105,6 +106,14 @@ async def test_calls_of_the_last_quarter_of_an_hour_of_a_day_may_be_the_next_day
         (6, 1, 0, 0),
     ]
     assert found[0].prices is None
+
+
+async def test_a_month_whose_entries_have_left_the_ledger_is_not_compared(sessions: Sessions) -> None:
+    async with sessions.begin() as session:
+        session.add(DetachedMonth(partition_month=202610, detached_at=MID_OCTOBER))
+    async with sessions() as session:
+        with pytest.raises(MonthDetached, match="202610"):
+            await expected_of(session, OCTOBER, "UTC", LATE_S)
 
 
 async def test_of_two_exports_of_a_month_the_newer_counts_and_both_are_kept(sessions: Sessions) -> None:

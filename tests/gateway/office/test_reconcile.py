@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 from tests.gateway.cli.office import Office
@@ -42,6 +43,34 @@ def test_calls_without_a_buy_price_are_told(finance: Finance, tmp_path: Path) ->
     evidence = {each["model"]: each["evidence"] for each in report["findings"]}
     assert evidence["solar-pro4"] == "no rate card says what upstream takes for it"
     assert report["upstream"] == {"calls": 2, "cost": "8.13024"}
+
+
+def test_what_the_simulator_itself_says_it_served_agrees_with_the_ledger_to_the_call(
+    finance: Finance, tmp_path: Path
+) -> None:
+    office, secret = finance.office, finance.gateway.key(finance.partner)
+    before = max((row["seq"] for row in finance.gateway.truth()), default=0)
+    with finance.gateway.caller(secret) as caller:
+        for number in range(4):
+            body = {"model": "solar-pro4", "max_tokens": 9 + number, "messages": [{"role": "user", "content": "안녕?"}]}
+            assert caller.post("/chat/completions", json=body).is_success
+    served = finance.gateway.truth(before)
+    cached, output = (sum(row[name] for row in served) for name in ("cached_tokens", "completion_tokens"))
+    fresh = sum(row["prompt_tokens"] for row in served) - cached
+    usd = (Decimal("0.30") * fresh + Decimal("0.06") * cached + Decimal("1.20") * output) / 1_000_000
+    cells = f"{{}},solar-pro4-260806,{len(served)},{fresh},{cached},{output},0,0,{usd:f}"
+    imported(office, tmp_path, cells.format("2026-11-02,"), month="2026-11")
+    report = office.json("reconcile", "show", "2026-11")
+    assert (report["findings"], report["agrees"]) == ([], True), report
+    assert report["upstream"] == report["expected"] == {"calls": 4, "cost": report["expected"]["cost"]}
+    imported(
+        office,
+        tmp_path,
+        f"2026-11-02,,solar-pro4-260806,5,{fresh + 100},{cached},{output},0,0,{usd:f}",
+        month="2026-11",
+    )
+    again = office.json("reconcile", "show", "2026-11")
+    assert {each["name"] for each in again["findings"]} == {"unknown", "price"}
 
 
 def test_a_wrong_file_is_refused_with_its_line_and_nothing_is_kept(finance: Finance, tmp_path: Path) -> None:
