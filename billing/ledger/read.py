@@ -87,3 +87,10 @@ async def proof_roots(session: AsyncSession, account_ids: Sequence[str], month: 
 async def proof_root(session: AsyncSession, account_id: str, month: str) -> str | None:
     """The same of one account."""
     return (await proof_roots(session, [account_id], month)).get(account_id)
+
+
+async def unclosed_months(session: AsyncSession, account_id: str) -> list[str]:
+    """Months that hold entries of an account and are not closed."""
+    booked = select(LedgerProof.booked_month).where(col(LedgerProof.account_id) == account_id)
+    open_months = booked.where(col(LedgerProof.booked_month).not_in(select(ClosedMonth.month)))
+    return sorted((await session.execute(open_months)).scalars())

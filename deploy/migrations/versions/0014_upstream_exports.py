@@ -1,14 +1,14 @@
 """Upstream's usage exports, as they came.
 
-Revision 0013.
+Revision 0014.
 """
 
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
 
-revision = "0013"
-down_revision = "0012"
+revision = "0014"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
 
