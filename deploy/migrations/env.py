@@ -15,6 +15,7 @@ import billing.ledger.tables
 import billing.lost.tables
 import billing.payouts.tables
 import billing.rate_cards
+import billing.reconcile.tables
 import billing.share.tables
 import gateway.alerts.tables
 import gateway.keys.tables
