@@ -39,7 +39,7 @@ from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
 from gateway.drain import Drain, DrainBounds, flushed, unreadable
 from gateway.edge.account import ACCOUNT
-from gateway.edge.desk import Desk, desk_of, operators_only
+from gateway.edge.desk import Desk, StripeTerms, desk_of, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.errors import ServiceUnavailable
 from gateway.fleet.series import FleetSeries
@@ -53,6 +53,7 @@ from gateway.meter.learned import PromptRatios
 from gateway.metrics import CallCounts
 from gateway.office.operator_routes import OPERATOR_ROUTES
 from gateway.office.shares import OWN_SHARES
+from gateway.office.stripe import stripe_webhook
 from gateway.outlet.opening import open_solar
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
@@ -117,6 +118,8 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     standby = _open_standby(settings, ticker, journal, ledger, sessions)
     keeper = _open_keeper(settings, ticker)
     standby.history.open_holds = keeper.registrations
+    shelf = _open_shelf(settings, answers_pipe)
+    standby.history.others = shelf.tell_again
     standby.open_calls, keeper.grow = keeper.open_calls, standby.grow
     house = House(
         settings=settings,
@@ -132,7 +135,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         solar=open_solar(settings),
         call_log=CallLog(),
         counts=CallCounts(keeper.held),
-        shelf=_open_shelf(settings, answers_pipe),
+        shelf=shelf,
         refusals=Refusals(sessions, clock),
     )
     house.counts.also.append(FleetSeries(house.solar.fleet).flush)
@@ -206,6 +209,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
         seller=_seller(settings),
         chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),
         proxies=proxies,
+        stripe=_stripe(settings),
     )
     operator = Router(
         "/operator/v1",
@@ -218,6 +222,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
             *inference_routes(journey, settings.request_body_max_bytes, proxies),
             *ACCOUNT,
             *OWN_SHARES,
+            stripe_webhook,
             operator,
         ],
         dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
@@ -233,6 +238,18 @@ def http_app(house: House, journey: Journey) -> Litestar:
 def _seller(settings: Settings) -> dict[str, str]:
     """Who issues invoices, as the settings say."""
     return {name.removeprefix("seller_"): str(value) for name, value in settings if name.startswith("seller_")}
+
+
+def _stripe(settings: Settings) -> StripeTerms:
+    """What the routes know of Stripe."""
+    secret = settings.stripe_webhook_secret
+    return StripeTerms(
+        settings.stripe_api_key is not None,
+        "" if secret is None else secret.get_secret_value(),
+        settings.stripe_webhook_age_s,
+        settings.stripe_webhook_max_bytes,
+        settings.stripe_grace_days,
+    )
 
 
 def open_alerts(house: House) -> AlertJob:
@@ -298,6 +315,7 @@ def _open_admission(settings: Settings, ticker: Ticker, ledger: LedgerSync, stan
         hold_s=settings.hold_lease_s,
         settle_retry_s=settings.settle_retry_s,
         settled_memory_s=settings.settled_memory_s,
+        owed_max=settings.recent_records_max,
     )
 
 

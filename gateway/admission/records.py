@@ -111,7 +111,7 @@ def record_of(call: Call, outcome: Outcome) -> UsageRecord:
     """What the ledger will know of a call."""
     price, caller = call.price, call.caller
     return UsageRecord(  # by place, in the order of the record: by name takes five times as long, twice a call
-        call.id.hex,
+        call.entry_id.hex,
         caller.account_id,
         caller.key_id,
         call.accepted_ns,
@@ -127,7 +127,7 @@ def record_of(call: Call, outcome: Outcome) -> UsageRecord:
         to_wire_counts(outcome.usage),
         outcome.estimated_reason,
         call.streamed,
-        outcome.attempts,
+        call.attempts_before + outcome.attempts,
         buy_prices=price.buy_texts,
         zone=caller.zone,
     )

@@ -8,6 +8,8 @@ Units: bytes. Errors: `httpx.RemoteProtocolError`.
 
 from __future__ import annotations
 
+import re
+
 import httptools
 import httpx
 
@@ -16,6 +18,8 @@ Headers = list[tuple[bytes, bytes]]
 _HEAD_END = b"\r\n\r\n"
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 _LAST_CHUNK = b"0\r\n\r\n"
+_CHUNK_SIZE = re.compile(rb"0{0,4}([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
+"""Of a chunk that is not the last, and without extensions."""
 _NO_BODY_STATUSES = (204, 304)
 _FRAMING_LENGTHS = (len(b"content-length"), len(b"transfer-encoding"))
 _TWO_LENGTHS = "The answer states its length more than once."
@@ -35,14 +39,16 @@ class Answer:
     reusable = False
     """Once complete: may its connection carry another request?"""
     status = 0
-    reason = b""
     version = b""
     buffered_bytes = 0
 
-    _head = b""
+    _head = _reason = b""
     _head_bytes = 0
     _head_parsed = False
     _chunked = False
+    _between_chunks = False
+    """Does the next byte begin a chunk?"""
+    _chunk_ended = True
     _left_bytes: int | None = 0
     _silent_bytes = 0
 
@@ -65,10 +71,16 @@ class Answer:
             self.reusable = False
         elif self._chunked:
             self._feed_chunks(data)
-        elif self._left_bytes is None:
-            self.on_body(data)
         else:
-            self._feed_counted(data, self._left_bytes)
+            if self._left_bytes is not None:
+                left_bytes = self._left_bytes = self._left_bytes - len(data)
+                if left_bytes <= 0:
+                    self._end()
+                if left_bytes < 0:
+                    data = data[:left_bytes]
+                    self.reusable = False
+            self._pieces.append(data)
+            self.buffered_bytes += len(data)
 
     def feed_eof(self) -> None:
         """The connection ended: the end of a body without a length, an error for any other that is not complete."""
@@ -82,6 +94,11 @@ class Answer:
         if self._chunked or self._left_bytes is not None:
             raise httpx.RemoteProtocolError("Server disconnected inside the body.")
         self._end()
+
+    @property
+    def reason(self) -> bytes:
+        """The words behind the status."""
+        return self._reason[13 : self._reason.index(b"\r\n")]
 
     # ---- to the reader ------------------------------------------------------------------------------------------------------
 
@@ -110,8 +127,8 @@ class Answer:
                 self._head = data
                 return b""
             self._head_bytes += end
-            self._feed_head(data[:end])
-            data = data[end:]
+            head, data = (data, b"") if end == len(data) else (data[:end], data[end:])
+            self._feed_head(head)
         return data
 
     def _feed_head(self, head: bytes) -> None:
@@ -126,7 +143,7 @@ class Answer:
         self.head_complete = True
         self.status = status
         self.version = head[:8]
-        self.reason = head[13 : head.index(b"\r\n")]
+        self._reason = head
         self._frame(status)
 
     def _frame(self, status: int) -> None:
@@ -149,7 +166,7 @@ class Answer:
         if self._head_only or status in _NO_BODY_STATUSES:
             self._end()
         elif coding is not None:
-            self._chunked = True
+            self._chunked = self._between_chunks = True
         elif length is None:
             self._left_bytes = None
             self.reusable = False
@@ -160,16 +177,21 @@ class Answer:
 
     # ---- the body -----------------------------------------------------------------------------------------------------------
 
-    def _feed_counted(self, data: bytes, left_bytes: int) -> None:
-        left_bytes -= len(data)
-        if left_bytes < 0:
-            data = data[:left_bytes]
-            self.reusable = False
-        self._left_bytes = max(0, left_bytes)
-        self._pieces.append(data)
-        self.buffered_bytes += len(data)
-        if left_bytes <= 0:
-            self._end()
+    def whole_chunk(self, data: bytes) -> bytes | None:
+        """The body's next piece, where these bytes are one chunk, all of it and nothing else; otherwise None, and nothing has happened.
+
+        So it is with nearly every event of a stream; the parser stands between two chunks before it and after it.
+        """
+        if not self._between_chunks:
+            return None
+        size = _CHUNK_SIZE.match(data)
+        if size is None or not data.endswith(b"\r\n"):
+            return None
+        start, end = size.end(), len(data) - 2
+        if int(size[1], 16) != end - start:
+            return None
+        self._silent_bytes = 0
+        return data[start:end]
 
     def _feed_chunks(self, data: bytes) -> None:
         before = self.buffered_bytes
@@ -179,6 +201,7 @@ class Answer:
             if not self.complete:
                 raise
             self.reusable = False
+        self._between_chunks = self._chunk_ended and data.endswith(b"\r\n")
         if self.complete:
             # The parser skips empty lines behind an answer in silence: only this ending shows that there are none.
             self.reusable = self.reusable and data.endswith(_LAST_CHUNK)
@@ -216,6 +239,12 @@ class Answer:
         self._head_parsed = True
         if self._parser is not None:
             self.reusable = self._parser.should_keep_alive()
+
+    def on_chunk_header(self) -> None:
+        self._chunk_ended = False
+
+    def on_chunk_complete(self) -> None:
+        self._chunk_ended = True
 
     def on_body(self, data: bytes) -> None:
         self._pieces.append(data)

@@ -125,6 +125,11 @@ class Connection(asyncio.Protocol):
             self.cut()  # an answer to nothing: nobody can say what the next one would answer
             return
         answer = exchange.answer
+        if exchange.sink is not None:
+            piece = answer.whole_chunk(data)
+            if piece is not None:
+                exchange.hand_over(piece)
+                return
         try:
             answer.feed(data)
         except httpx.RemoteProtocolError as error:
@@ -132,7 +137,8 @@ class Connection(asyncio.Protocol):
             return
         if answer.complete:
             self._finish(exchange)
-        elif answer.buffered_bytes and exchange.hand_over():
+        elif answer.buffered_bytes and exchange.sink is not None:
+            exchange.hand_over(answer.take())
             return
         elif answer.buffered_bytes > self._buffer_max_bytes and not self._paused_reading:
             self._paused_reading = True

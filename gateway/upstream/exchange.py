@@ -72,12 +72,12 @@ class Exchange(httpx.AsyncByteStream):
 
     async def head(self, first_byte_timeout_s: float | None) -> None:
         """Returns when the head of the answer is there."""
-        begun_s = self._loop.time()
+        timeout_s, begun_s = self._read_timeout_s, 0.0
         while not self.answer.head_complete:
             if self.error is not None:
                 raise self.error
-            timeout_s = self._read_timeout_s
             if first_byte_timeout_s is not None:
+                begun_s = begun_s or self._loop.time()
                 timeout_s = begun_s + first_byte_timeout_s - self._loop.time()
             await self._news(timeout_s, httpx.ReadTimeout)
 
@@ -158,16 +158,13 @@ class Exchange(httpx.AsyncByteStream):
         finally:
             self.sink = None
 
-    def hand_over(self) -> bool:
-        """Give the sink what has come; False where the waiter must be woken."""
-        if self.sink is None:
-            return False
-        if not self.sink(self.answer.take()):
+    def hand_over(self, piece: bytes) -> None:
+        """Give the sink what has come; where it wants no more, whoever waits in `flow_into` goes on."""
+        if self.sink is None or not self.sink(piece):
             self.sink = None
-            return False
-        if self._read_timeout_s is not None:
+            self.wake()
+        elif self._read_timeout_s is not None:
             self.deadline_s = self._loop.time() + self._read_timeout_s
-        return True
 
     async def aclose(self) -> None:
         self.close()

@@ -29,7 +29,6 @@ from collections.abc import Callable, Mapping
 import httpx
 
 from gateway.upstream.answer import Answer
-from gateway.upstream.connection import Connection
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.outgoing import Outgoing, to_wire_request
 from gateway.upstream.pool import Limits, Origin, Pool
@@ -99,24 +98,32 @@ class PooledTransport(httpx.AsyncBaseTransport):
 
         `on_sent` is called as soon as a connection has taken the request.
         """
-        pool = self._pools.get(origin) or self._open_pool(origin)
-        connection = pool.take_free() or await pool.take(timeouts.get("connect"), timeouts.get("pool"))
-        was_used = connection.used
-        exchange = self._begin(connection, outgoing, timeouts)
-        if on_sent is not None:
-            on_sent()
-        try:
-            await _converse(connection, exchange, outgoing, timeouts)
-        except (httpx.RemoteProtocolError, httpx.ReadError):
-            unanswered = was_used and outgoing.pieces is None and not exchange.answer.begun
-            if not (unanswered and self._resend_if_closed_unanswered):
+        pool, again = self._pools.get(origin) or self._open_pool(origin), False
+        while True:
+            if again:
+                connection = await pool.take_fresh(timeouts.get("connect"), timeouts.get("pool"))
+            else:
+                connection = pool.take_free() or await pool.take(timeouts.get("connect"), timeouts.get("pool"))
+            was_used = connection.used
+            answer = Answer(head_only=outgoing.head_only, head_max_bytes=self._head_max_bytes)
+            exchange = connection.begin(outgoing, answer, timeouts.get("read"))
+            if on_sent is not None:
+                on_sent()
+            try:
+                if outgoing.pieces is not None or connection.paused_writing:
+                    await exchange.send_rest(outgoing, timeouts.get("write"))
+                await exchange.head(timeouts.get("first_byte"))
+                return exchange
+            except (httpx.RemoteProtocolError, httpx.ReadError):
+                exchange.give_up()
+                unanswered = was_used and outgoing.pieces is None and not answer.begun
+                if again or not (unanswered and self._resend_if_closed_unanswered):
+                    raise
+            except BaseException:
+                exchange.give_up()
                 raise
             self.resends_count += 1
-            pool = self._pools.get(origin) or self._open_pool(origin)
-            connection = await pool.take_fresh(timeouts.get("connect"), timeouts.get("pool"))
-            exchange = self._begin(connection, outgoing, timeouts)
-            await _converse(connection, exchange, outgoing, timeouts)
-        return exchange
+            pool, again = self._pools.get(origin) or self._open_pool(origin), True
 
     async def aclose(self) -> None:
         """Cut all connections; what is under way fails with `httpx.ReadError`, what comes later with `httpx.ConnectError`."""
@@ -128,10 +135,6 @@ class PooledTransport(httpx.AsyncBaseTransport):
             await pool.close()
 
     # ---- inside -------------------------------------------------------------------------------------------------------------
-
-    def _begin(self, connection: Connection, outgoing: Outgoing, timeouts: Timeouts) -> Exchange:
-        answer = Answer(head_only=outgoing.head_only, head_max_bytes=self._head_max_bytes)
-        return connection.begin(outgoing, answer, timeouts.get("read"))
 
     def _open_pool(self, origin: OriginKey) -> Pool:
         if self._closed:
@@ -157,14 +160,3 @@ class PooledTransport(httpx.AsyncBaseTransport):
             self._ssl_context = httpx.create_ssl_context(trust_env=False)
             self._ssl_context.set_alpn_protocols(["http/1.1"])
         return self._ssl_context
-
-
-async def _converse(connection: Connection, exchange: Exchange, outgoing: Outgoing, timeouts: Timeouts) -> None:
-    """Until the answer's head is there."""
-    try:
-        if outgoing.pieces is not None or connection.paused_writing:
-            await exchange.send_rest(outgoing, timeouts.get("write"))
-        await exchange.head(timeouts.get("first_byte"))
-    except BaseException:
-        exchange.give_up()
-        raise
