@@ -61,6 +61,7 @@ class Desk:
     grant_months: int
     month_grace_s: int
     ledger_keep_months: int
+    retention_years: int
     seller: Mapping[str, Any] = field(default_factory=dict)
     """Who issues invoices, as they say for good."""
     chart: Chart = field(default_factory=Chart)

@@ -12,8 +12,8 @@ import msgspec
 from litestar import get, post
 
 from billing.accounts.store import audit
-from billing.ledger.keeping.retention import Kept, RetentionRefused, attach, detach, kept_months, late_records
-from billing.ledger.keeping.verify import Verified, count_accounts, verify
+from billing.keeping.retention import Kept, RetentionRefused, attach, detach, kept_months, late_records
+from billing.keeping.verify import Verified, count_accounts, verify
 from billing.ledger.rollups import Difference, check_rollups
 from billing.ledger.sources import named
 from billing.ledger.tables import LateRecord

@@ -9,7 +9,9 @@ from gateway.edge.keys import AccountKeys, Keys
 from gateway.edge.operator import Accounts
 from gateway.edge.pricing import PRICING
 from gateway.office.club import CLUB
+from gateway.office.erasure import ERASURE
 from gateway.office.invoices import INVOICES
+from gateway.office.ledger import LEDGER
 from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
 from gateway.office.shares import SHARES
@@ -25,6 +27,8 @@ OPERATOR_ROUTES: list[Any] = [
     *INVOICES,
     *CLUB,
     *MONTHS,
+    *LEDGER,
     *OPERATORS,
+    *ERASURE,
     *STRIPE,
 ]

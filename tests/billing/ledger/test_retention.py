@@ -12,12 +12,12 @@ from sqlalchemy import text
 from sqlmodel import func, select
 
 from billing.database import Sessions
+from billing.keeping import retention
+from billing.keeping.retention import attach, detach, kept_months, late_records
+from billing.keeping.verify import count_accounts, verify
 from billing.ledger.calls import page_calls
 from billing.ledger.entry import Settled
 from billing.ledger.journal import append
-from billing.ledger.keeping import retention
-from billing.ledger.keeping.retention import attach, detach, kept_months, late_records
-from billing.ledger.keeping.verify import count_accounts, verify
 from billing.ledger.read import calls_since, proof_root
 from billing.ledger.rollups import Differences, check_rollups
 from billing.ledger.sources import MonthDetached
