@@ -14,6 +14,7 @@ from gateway.office.invoices import INVOICES
 from gateway.office.ledger import LEDGER
 from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
+from gateway.office.reconcile import RECONCILE
 from gateway.office.shares import SHARES
 from gateway.office.stripe import STRIPE
 
@@ -28,6 +29,7 @@ OPERATOR_ROUTES: list[Any] = [
     *CLUB,
     *MONTHS,
     *LEDGER,
+    *RECONCILE,
     *OPERATORS,
     *ERASURE,
     *STRIPE,

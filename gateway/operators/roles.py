@@ -59,6 +59,8 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "POST /ledger/months/{month}/detach": _ADMIN,
     "POST /ledger/months/{month}/attach": _ADMIN,
     # ---- months, invoices, shares
+    "GET /reconciliation": _LOOK,
+    "POST /reconciliation": _MONEY,
     "GET /months/{month}": _LOOK,
     "POST /months/{month}/close": _MONEY,
     "POST /months/{month}/replay": _MONEY,
