@@ -14,6 +14,7 @@ from uuid import UUID
 
 import msgspec
 
+from billing.ledger.record import RecordForm, UsageRecord, to_wire_prices
 from billing.periods import Month
 from billing.prices import Price
 from billing.usage import NOTHING, Usage
@@ -87,6 +88,47 @@ def _scopes_of(key_id: str, month: str) -> tuple[str, str]:
     return f"m:{month}", f"k:{key_id}:{month}"
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Where the calls of one caller for one model count, in one month and at one price, and what their records have in common.
+
+    It is worked out once (`gateway.keys.standing`) and not twice a call.
+    """
+
+    rates: tuple[RateLimit, ...]
+    money: list[tuple[str, int]]
+    """Counters, each with its cap in nano-USD."""
+    form: RecordForm
+
+    @classmethod
+    def of(cls, caller: Caller, price: Price, month: str, endpoint: str, model_asked: str) -> Place:
+        """The place of calls of a model, as it was asked for."""
+        rates, names = caller.rate_limits, (price.model, model_asked)
+        if caller.model_limits:
+            rates += tuple(limit for model, limit in caller.model_limits if model in names)
+        like = UsageRecord(
+            call_id="",
+            account_id=caller.account_id,
+            key_id=caller.key_id,
+            accepted_ns=0,
+            billing_month=month,
+            endpoint=endpoint,
+            model_asked=model_asked,
+            model=price.model,
+            model_answered=None,
+            card_id=price.card_id,
+            prices=to_wire_prices(price),
+            discount=str(price.discount),
+            discount_reason=price.discount_reason,
+            usage=(0, 0, 0, 0, 0),
+            estimated_reason=None,
+            streamed=False,
+            attempts=1,
+            buy_prices=price.buy_texts,
+            zone=caller.zone,
+        )
+        return cls(rates, caller.money_scopes(month), RecordForm(like))
+
+
 class Call(msgspec.Struct, frozen=True):
     """One call of a model, from admission to the ledger. `accepted_ns` is taken once and decides month, card, tier and grant."""
 
@@ -108,6 +150,13 @@ class Call(msgspec.Struct, frozen=True):
     """How many output tokens are held at first, where that is not all: a stream without a bound is extended while it runs."""
     output_tokens_min: int = 0
     """How few would do where a budget covers no more; 0 = only all of them will."""
+    place: Place | None = None
+    """Where that was worked out before."""
+
+    @property
+    def placed(self) -> Place:
+        """Where it counts."""
+        return self.place or Place.of(self.caller, self.price, str(self.month), self.endpoint, self.model_asked)
 
 
 class Hold(msgspec.Struct, frozen=True):

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from billing.ledger.record import to_wire_record
 from billing.money import nano_usd_up
 from billing.prices import cost_at
 from billing.usage import NOTHING, less
@@ -26,10 +25,9 @@ from gateway.admission.records import (
     from_wire_usage,
     granted_usage,
     offline_bound_nano,
-    record_of,
     to_wire_admission,
-    to_wire_pico,
     to_wire_place,
+    to_wire_served,
     to_wire_usage,
 )
 from gateway.admission.standby import Standby
@@ -201,7 +199,7 @@ class Admission:
         call, usage, price = hold.call, outcome.usage, hold.call.price
         operation = (
             *("S", call.id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
-            *(to_wire_usage(usage), to_wire_pico(price), to_wire_record(record_of(call, outcome))),
+            *(to_wire_usage(usage), price.pico, to_wire_served(call, outcome)),
             *(_UNDRAINED_MS, hold.amount_nano_usd),
         )
         deadline = time.monotonic() + self._settle_retry_s
