@@ -128,7 +128,7 @@ class Admission:
 
     async def admit(self, call: Call, prices_version: int) -> Hold:
         """Set aside what the call may cost at most, or as much as its budget covers where that will do, or refuse it."""
-        caller, month = call.caller, str(call.month)
+        caller = call.caller
         operation = to_wire_admission(call, prices_version, self._hold_ms)
         syncs, deadline = 0, time.monotonic() + _REBUILD_WAIT_S
         until, pause_s = None, _HOLDS_POLL_S
@@ -140,7 +140,7 @@ class Admission:
                     return Hold(call, reply[2], to_wire_limits(reply[1]), reply[3])
                 if reply[0] == "sync" and syncs < _SYNC_ATTEMPTS:
                     syncs += 1
-                    await self.sync(caller, month)
+                    await self.sync(caller, str(call.month))
                     continue
             except (ServiceUnavailable, asyncio.CancelledError) as error:
                 self._free_later(call)  # it may have been admitted all the same

@@ -41,7 +41,12 @@ def test_a_record_written_from_a_form_is_the_record_written_whole(
     like: UsageRecord, usage: Usage, model_answered: str | None, reason: str | None
 ) -> None:
     record = replace(
-        like, usage=to_wire_counts(usage), model_answered=model_answered, estimated_reason=reason, attempts=2, streamed=True
+        like,
+        usage=to_wire_counts(usage),
+        model_answered=model_answered,
+        estimated_reason=reason,
+        attempts=2,
+        streamed=True,
     )
     form = RecordForm(replace(like, call_id="another", accepted_ns=1))
     written = form.written(

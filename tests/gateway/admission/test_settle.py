@@ -13,7 +13,16 @@ from billing.usage import Usage
 from gateway.call import Call, Outcome
 from gateway.errors import InsufficientQuota
 from tests.gateway.admission.shard import Shard
-from tests.gateway.values import CACHED_NANO, INPUT_NANO, OUTPUT_NANO, a_call, a_caller, a_price, new_account_id, record_of
+from tests.gateway.values import (
+    CACHED_NANO,
+    INPUT_NANO,
+    OUTPUT_NANO,
+    a_call,
+    a_caller,
+    a_price,
+    new_account_id,
+    record_of,
+)
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)

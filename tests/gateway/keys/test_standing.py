@@ -38,7 +38,7 @@ async def test_within_a_second_it_is_worked_out_once() -> None:
     standings = standings_of(a_card("1"))
     assert standings.known(CALLER, "chat", "solar-x", NOW_NS) is None
     found = await standings.find(CALLER, "chat", "solar-x", NOW_NS)
-    assert (found.price.model, found.price.prices.input, str(found.month)) == ("solar-pro4", 1, "2026-11")
+    assert (found.price.model, found.price.prices.input, str(found.month)) == ("solar-pro4", Decimal(1), "2026-11")
     assert found.place.rates == CALLER.rate_limits
     for within_ns in (NOW_NS - 299_999_999, NOW_NS, NOW_NS + 699_999_999):
         assert standings.known(CALLER, "chat", "solar-x", within_ns) is found
