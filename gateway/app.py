@@ -117,6 +117,8 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     standby = _open_standby(settings, ticker, journal, ledger, sessions)
     keeper = _open_keeper(settings, ticker)
     standby.history.open_holds = keeper.registrations
+    shelf = _open_shelf(settings, answers_pipe)
+    standby.history.others = shelf.tell_again
     standby.open_calls, keeper.grow = keeper.open_calls, standby.grow
     house = House(
         settings=settings,
@@ -132,7 +134,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         solar=open_solar(settings),
         call_log=CallLog(),
         counts=CallCounts(keeper.held),
-        shelf=_open_shelf(settings, answers_pipe),
+        shelf=shelf,
         refusals=Refusals(sessions, clock),
     )
     house.counts.also.append(FleetSeries(house.solar.fleet).flush)
@@ -297,6 +299,7 @@ def _open_admission(settings: Settings, ticker: Ticker, ledger: LedgerSync, stan
         hold_s=settings.hold_lease_s,
         settle_retry_s=settings.settle_retry_s,
         settled_memory_s=settings.settled_memory_s,
+        owed_max=settings.recent_records_max,
     )
 
 

@@ -150,6 +150,9 @@ class Call(msgspec.Struct, frozen=True):
     """How many output tokens are held at first, where that is not all: a stream without a bound is extended while it runs."""
     output_tokens_min: int = 0
     """How few would do where a budget covers no more; 0 = only all of them will."""
+    continues: UUID | None = None
+    """The call that this is another attempt of: its worker died before upstream answered. Only the hold is this attempt's own."""
+    attempts_before: int = 0
     place: Place | None = None
     """Where that was worked out before."""
 
@@ -157,6 +160,11 @@ class Call(msgspec.Struct, frozen=True):
     def placed(self) -> Place:
         """Where it counts."""
         return self.place or Place.of(self.caller, self.price, str(self.month), self.endpoint, self.model_asked)
+
+    @property
+    def entry_id(self) -> UUID:
+        """Under which id it is booked."""
+        return self.continues or self.id
 
 
 class Hold(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@
     ├── UpstreamUnavailable    502/503/504 upstream_unavailable
     ├── UpstreamInterrupted    502 upstream_interrupted     it broke off in mid-answer
     └── ServiceUnavailable     503 service_unavailable      our own stores are away
+        ├── BacklogFull        503 usage_backlog_full       what was served before must be booked first
         └── NotBooked          503 service_unavailable      the model answered, but the call could not be booked
 
 Upstream's other 4xx are no class here: they pass through as they are.
@@ -30,6 +31,9 @@ Units: `retry_after_ms`. Messages never hold a secret, an upstream key or anothe
 from __future__ import annotations
 
 from collections.abc import Mapping
+
+RETRY_AFTER_S, BACKLOG_RETRY_AFTER_S = 1, 3
+"""When it is worth asking again: our stores are away, or full."""
 
 
 class GatewayError(Exception):
@@ -214,8 +218,23 @@ class ServiceUnavailable(GatewayError):
 
     def __init__(self) -> None:
         super().__init__(
-            "The gateway cannot reach its own stores just now. Nothing was sent to the model, nothing is charged."
+            "The gateway cannot reach its own stores just now. Nothing was sent to the model, nothing is charged.",
+            headers={"retry-after": str(RETRY_AFTER_S)},
         )
+
+
+class BacklogFull(ServiceUnavailable):
+    """There is no room to book another call: the usage stream is at its bound, or Redis is away and the journal's disk is full."""
+
+    code = "usage_backlog_full"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = (
+            "The gateway has no room to book another call until those before it are in its ledger. "
+            f"Nothing was sent to the model, nothing is charged. Retry after {BACKLOG_RETRY_AFTER_S} s."
+        )
+        self.headers["retry-after"] = str(BACKLOG_RETRY_AFTER_S)
 
 
 class NotBooked(ServiceUnavailable):
@@ -224,4 +243,4 @@ class NotBooked(ServiceUnavailable):
     def __init__(self) -> None:
         super().__init__()
         self.message = "The model answered, but the gateway could not book the call, so the answer is withheld."
-        self.headers["x-should-retry"] = "false"
+        self.headers = {"x-should-retry": "false"}

@@ -95,6 +95,9 @@ JOURNAL_BYTES = Gauge(
 JOURNAL_RECORDS = Gauge(
     "solar_journal_records", "Settlements on the local disk that Redis has not taken yet", multiprocess_mode="livesum"
 )
+OWED_RECORDS = Gauge(
+    "solar_owed_records", "Settlements that neither Redis nor the local disk has taken yet", multiprocess_mode="livesum"
+)
 REPLAYED_RECORDS = Counter("solar_replayed_records_total", "Settlements that went from the local disk to Redis")
 MONEY_AT_RISK_USD = Gauge(
     "gateway_money_at_risk_usd",

@@ -1,7 +1,8 @@
 """What a call with an Idempotency-Key does besides: claim the key, keep the answer, or answer again what was answered before.
 
 The door of such a call is wrapped: what goes through it is recorded, kept before its last byte leaves, and a hang-up cancels nothing.
-Without the header none of this is touched. A claim is freed before its refusal leaves, so that a retry finds it free.
+Without the header none of this is touched. A claim is freed before its refusal leaves, so that a retry finds it free. Where the worker of
+the first attempt died before upstream answered it, the next attempt is the same call: one id, one entry, its attempts counted.
 Errors: `InvalidRequest` for a key that cannot be one, `IdempotencyInProgress`, `IdempotencyReplayGone`, `IdempotencyMismatch`.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from uuid import UUID
 
 import msgspec
 
@@ -61,6 +63,7 @@ class Repeats:
             IDEMPOTENT_CALLS.labels("nothing" if found.state == "claimed" else "unknown").inc()
             if found.state != "claimed":
                 trip.headers["x-solar-idempotency"] = "off"
+            trip.continue_call(UUID(found.origin), found.attempts_before)
             trip.door = trip.kept = KeepingDoor(
                 door, self._shelf, found, Recording(self._budget, self._answer_max_bytes)
             )

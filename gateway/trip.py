@@ -7,17 +7,22 @@ journey; a `Trip` collects headers and facts for the answer and for the one line
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
+from uuid import UUID
 
-from billing.ids import new_call_id
+from billing.ids import instant_of, new_call_id
 from billing.usage import NOTHING
 from gateway.call import Call, Caller, Outcome
+from gateway.clock import to_ns
 from gateway.errors import GatewayError
 from gateway.keys.address import Address
 from gateway.keys.standing import Standing
 from gateway.meter.endpoint import Counts, Endpoint
 from gateway.meter.estimate import prompt_tokens_best
 from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound, prompt_tokens_bound
+
+_LAST_OF_MS = timedelta(microseconds=999)
 
 
 class ClientGone(Exception):
@@ -86,9 +91,11 @@ class Trip:
     __slots__ = (
         "accepted_ns",
         "answered_s",
+        "attempts_before",
         "call",
         "caller",
         "code",
+        "continues",
         "door",
         "first_event_s",
         "headers",
@@ -106,6 +113,8 @@ class Trip:
         self.accepted_ns = accepted_ns
         self.uuid = new_call_id(accepted_ns // 1_000_000)
         self.headers = {"x-request-id": str(self.uuid)}
+        self.continues: UUID | None = None
+        self.attempts_before = 0
         self.caller: Caller | None = None
         self.kept: Kept | None = None
         self.call: Call | None = None
@@ -120,6 +129,14 @@ class Trip:
     @property
     def call_id(self) -> str:
         return self.headers["x-request-id"]
+
+    def continue_call(self, call_id: UUID, attempts_before: int) -> None:
+        """It is another attempt of a call whose worker died: that call's id, and the instant when that was accepted, are its own."""
+        if call_id == self.uuid:
+            return
+        self.continues, self.attempts_before = call_id, attempts_before
+        self.accepted_ns = to_ns(instant_of(call_id) + _LAST_OF_MS)  # an id knows its millisecond
+        self.headers["x-request-id"] = str(call_id)
 
     @property
     def caller_known(self) -> Caller:
@@ -156,6 +173,8 @@ class Trip:
             pages_best=ask.pages_best,
             output_tokens_first=min(output_max, ask.answers * expected.stream_slice_tokens) if sliced else None,
             output_tokens_min=1 if sliced or can_be_bounded(endpoint, ask) else 0,
+            continues=self.continues,
+            attempts_before=self.attempts_before,
             place=standing.place,
         )
 

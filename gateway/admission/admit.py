@@ -1,7 +1,7 @@
 """One decision: admit a call, or say why not; later, settle it or give the hold back.
 
 Units: money in nano-USD for caps; the exact cost of a settlement is Decimal USD, from the grant split that the script decided.
-Errors: `RateLimited`, `NotCovered`, `ServiceUnavailable`, `NotBooked`; `StaleCaller` and `StalePrices` ask the journey
+Errors: `RateLimited`, `NotCovered`, `ServiceUnavailable`, `BacklogFull`, `NotBooked`; `StaleCaller` and `StalePrices` ask the journey
 to look again.
 """
 
@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, Protocol
 
+import structlog
 from msgspec.structs import replace
+from redis.exceptions import ResponseError
 
 from billing.money import nano_usd_up
 from billing.prices import cost_at
@@ -33,6 +36,7 @@ from gateway.admission.records import (
 from gateway.admission.standby import Standby
 from gateway.call import PREPAID_SCOPE, Call, Caller, Hold, Outcome, Settlement
 from gateway.errors import (
+    BacklogFull,
     BudgetExceeded,
     InsufficientQuota,
     NotBooked,
@@ -41,7 +45,9 @@ from gateway.errors import (
     ServiceUnavailable,
 )
 from gateway.spool.journal import JournalRefused
+from gateway.spool.owed import Owed
 
+log = structlog.get_logger("admission")
 _MS = 1_000_000
 _SYNC_ATTEMPTS = 2
 _REBUILD_WAIT_S = 10.0
@@ -113,6 +119,7 @@ class Admission:
         hold_s: float,
         settle_retry_s: float,
         settled_memory_s: int,
+        owed_max: int = 10_000,
     ) -> None:
         self._ticker = ticker
         self._ledger = ledger
@@ -123,6 +130,7 @@ class Admission:
         self._hold_ms = int(hold_s * 1000)
         self._settle_retry_s = settle_retry_s
         self._settled_memory_ms = settled_memory_s * 1000
+        self._owed = Owed(records_max=owed_max)
         self._to_free: dict[str, Call] = {}
         self._freeing: asyncio.Task[None] | None = None
 
@@ -162,6 +170,8 @@ class Admission:
                         pause_s = min(2 * pause_s, _HOLDS_POLL_MAX_S)
                         continue
                 raise _refusal(reply)
+            if reply[0] == "full":
+                raise BacklogFull
             if reply[0] != "wait":
                 break
             await asyncio.sleep(_REBUILD_POLL_S)  # Redis lost its newest history: live workers are telling it
@@ -186,19 +196,27 @@ class Admission:
         over = self._standby.over_rates(call)
         if over is not None:
             raise _refusal(["no", *over, _NO_LIMITS])
-        if not await self._standby.lets_through(call, amount_nano):
-            raise ServiceUnavailable
+        try:
+            if not await self._standby.lets_through(call, amount_nano):
+                raise ServiceUnavailable
+        except JournalRefused:
+            raise BacklogFull from None
         output = call.output_tokens_max if call.output_tokens_first is None else call.output_tokens_first
         return Hold(call, amount_nano, {}, output)
 
     async def settle(self, hold: Hold, outcome: Outcome) -> Settlement:
         """Release the hold, charge what was used as far as the caps have room, append the record: one atomic step.
 
-        In Redis or, for now, in the journal on the local disk; where neither takes it, it is repeated for a while.
+        In Redis or, for now, in the journal on the local disk; where neither takes it, it is repeated for a while. Then its asker is told
+        that it is not booked (`NotBooked`), and it is tried on for as long as this process lives: what was served is booked all the same.
         """
         call, usage, price = hold.call, outcome.usage, hold.call.price
+        if call.continues is not None:
+            self._free_later(
+                call
+            )  # it is booked, and what the first attempt held given back, under the first attempt's id
         operation = (
-            *("S", call.id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
+            *("S", call.entry_id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
             *(to_wire_usage(usage), price.pico, to_wire_served(call, outcome)),
             *(_UNDRAINED_MS, hold.amount_nano_usd),
         )
@@ -212,6 +230,7 @@ class Admission:
                 if await self._is_kept(kept_settlement(call, most_nano, operation)):
                     return Settlement(charged_nano_usd=most_nano, cost_is_known=False)
                 if time.monotonic() >= deadline:
+                    self._owed.add(call.id.hex, partial(self._is_settled, call, operation, most_nano))
                     raise NotBooked from None
                 await asyncio.sleep(0.05)
         self._standby.settled(call, operation, reply)
@@ -220,8 +239,26 @@ class Admission:
         charged = usage if absorbed is NOTHING else less(usage, absorbed)
         return Settlement(granted, cost_at(price, charged, granted), int(reply[1]), absorbed)
 
+    async def _is_settled(self, call: Call, operation: tuple[Any, ...], most_nano: int) -> bool:
+        """Try once more to have a settlement booked that its asker has given up."""
+        try:
+            reply = await self._tell_settled(call, operation)
+        except (StoreUnavailable, ServiceUnavailable, StaleCaller):
+            return await self._is_kept(kept_settlement(call, most_nano, operation))
+        except ResponseError as error:
+            log.error("settlement_refused", kind=type(error).__name__, call_id=call.id.hex, kept=operation)
+            return True  # it can never be told
+        self._standby.settled(call, operation, reply)
+        return True
+
+    async def close(self, wait_s: float) -> None:
+        """Wait, within a bound, for settlements that are not booked yet."""
+        await self._owed.close(wait_s)
+
     async def _tell_settled(self, call: Call, operation: tuple[Any, ...]) -> list[Any]:
         shard = shard_of(call.caller.account_id, self._shards)
+        if call.continues is not None:  # in the same step, and before it: its room is what this attempt held
+            self._ticker.ask(shard, self._freeing_of(call)).add_done_callback(_forget)
         reply = await self._ticker.ask(shard, operation)
         if reply[0] == "sync":  # Redis lost what it knew of the account
             await self.sync(call.caller, str(call.month))
@@ -303,6 +340,12 @@ class Admission:
             return await self._ticker.ask(shard_of(account_id, self._shards), operation)
         except StoreUnavailable:
             raise ServiceUnavailable from None
+
+
+def _forget(asked: asyncio.Future[Any]) -> None:
+    """Nobody waits for this reply: what it asks for is asked again in the background (`_free_later`) where it failed."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def not_covered(scope: str, why: str, headers: dict[str, str] | None = None) -> NotCovered:

@@ -103,6 +103,8 @@ class History:
         self._recalls = [Recall(records_max=each_max, freed_s=bounds.freed_s) for _ in range(shards)]
         self.open_holds: Callable[[int], Iterable[Operation]] = lambda shard: ()
         """The registrations of a shard's open calls."""
+        self.others: Callable[[int], Awaitable[None]] = _nobody
+        """Whoever else has something to tell a shard that is back."""
         self.live_workers = 0
 
     # ---- what calls leave here ----------------------------------------------------------------------------------------------
@@ -132,6 +134,12 @@ class History:
                 await self._ask(shard, ("K", self._worker))
             self._eras[shard] = era
 
+    async def register(self, shard: int) -> None:
+        """Redis was away and has come back as it was: of the open calls it does not know those that went on without it."""
+        for batch in _batches(list(self.open_holds(shard))):
+            await asyncio.gather(*(self._ask(shard, operation) for operation in batch))
+        await self.others(shard)
+
     async def leave(self) -> None:
         """This worker ends: nobody is to wait for it."""
         await asyncio.gather(*(self._ask(shard, ("L", self._worker)) for shard in range(len(self._eras))))
@@ -154,12 +162,13 @@ class History:
             recall.put_back([*again, *settled[len(again) :]])
             raise
         recall.put_back(again)
+        await self.others(shard)
         RETOLD_RECORDS.inc(len(again))
         log.warning("history_moved", shard=shard, holds=len(holds), given_back=len(freed), settled=len(settled))
 
     async def _settle_again(self, shard: int, batch: Sequence[Told]) -> list[Told]:
         try:
-            booked = await self._settled_calls([told.call.id.hex for told in batch])
+            booked = await self._settled_calls([told.call.entry_id.hex for told in batch])
         except ServiceUnavailable:
             booked = (
                 set()
@@ -168,7 +177,7 @@ class History:
 
     async def _settle_one(self, shard: int, told: Told, booked: set[str]) -> Told:
         call = told.call
-        if call.id.hex in booked:  # all that is left of it may be its hold
+        if call.entry_id.hex in booked:  # all that is left of it may be its hold
             await self._ask(shard, freeing(told))
             return told
         operation = restoring(told)
@@ -181,6 +190,10 @@ class History:
                 return told
             reply = await self._ask(shard, operation)
         return replace(told, stream_id=reply[4])
+
+
+async def _nobody(shard: int) -> None:
+    """Nobody else has anything to tell."""
 
 
 def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:

@@ -132,4 +132,4 @@ def kept_settlement(call: Call, nano_usd: int, operation: tuple[Any, ...]) -> Ke
     """A settlement as the journal keeps it."""
     caller, month = call.caller, str(call.month)
     scopes = tuple(scope for scope, _ in caller.money_scopes(month))
-    return Kept(FORMAT, call.id.hex, caller.account_id, caller.key_id, month, scopes, nano_usd, operation)
+    return Kept(FORMAT, call.entry_id.hex, caller.account_id, caller.key_id, month, scopes, nano_usd, operation)

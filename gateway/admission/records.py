@@ -68,9 +68,7 @@ def offline_bound_nano(call: Call) -> int:
 def to_wire_orphan(call: Call) -> tuple[int, list[int], tuple[int, ...], str]:
     """What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated."""
     best = Usage(call.prompt_tokens_best, standard_pages=call.pages_best)
-    record = call.placed.form.written(
-        call.id.hex, call.accepted_ns, None, best, ORPHANED, streamed=call.streamed, attempts=1
-    )
+    record = to_wire_served(call, Outcome(best, estimated_reason=ORPHANED))
     return call.accepted_ns // _MS, to_wire_usage(best), call.price.pico, record
 
 
@@ -102,11 +100,11 @@ def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
 def to_wire_served(call: Call, outcome: Outcome) -> str:
     """What the ledger will know of a call: its usage record, as it travels."""
     return call.placed.form.written(
-        call.id.hex,
+        call.entry_id.hex,
         call.accepted_ns,
         outcome.model_answered,
         outcome.usage,
         outcome.estimated_reason,
         streamed=call.streamed,
-        attempts=outcome.attempts,
+        attempts=call.attempts_before + outcome.attempts,
     )

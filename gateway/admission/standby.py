@@ -35,7 +35,7 @@ from gateway.admission.records import to_wire_place
 from gateway.call import Call
 from gateway.errors import ServiceUnavailable
 from gateway.metrics import JOURNAL_FAULTS, MONEY_AT_RISK_USD, REPLAYED_RECORDS
-from gateway.spool.journal import Journal
+from gateway.spool.journal import Journal, JournalRefused
 
 log = structlog.get_logger("standby")
 _REPLAY_BATCH = 200
@@ -113,7 +113,7 @@ class Standby:
             self._risk(kept.nano_usd - amount_nano_usd)
 
     async def lets_through(self, call: Call, amount_nano_usd: int) -> bool:
-        """May this call go on without Redis, at a cost of at most this?"""
+        """May this call go on without Redis, at a cost of at most this? Raises `JournalRefused` where only the disk has no room for it."""
         caller, month, shard = call.caller, str(call.month), shard_of(call.caller.account_id, self._shards)
         if not caller.confirmed and self.circuit.open_for_s(shard) >= self._rules.unconfirmed_keys_s:
             return False
@@ -124,10 +124,10 @@ class Standby:
         if not self.shares.covers(scopes, caller.epoch, amount_nano_usd):
             return False
         if not await self._journal.is_ready(_RECORD_BYTES * (len(self._through) + 1)):
-            return False
+            raise JournalRefused
         if not self.shares.take(scopes, caller.epoch, amount_nano_usd):
             return False
-        self._through[call.id.hex] = scopes, amount_nano_usd
+        self._through[call.entry_id.hex] = scopes, amount_nano_usd
         self._risk(amount_nano_usd)
         rates, tokens, _ = to_wire_place(call)
         self._rates.saw(rates, tokens, time.monotonic())
@@ -178,7 +178,7 @@ class Standby:
 
     def _over(self, call: Call, cost_nano_usd: int) -> None:
         """If this call was let through, its place is free again."""
-        through = self._through.pop(call.id.hex, None)
+        through = self._through.pop(call.entry_id.hex, None)
         if through is not None:
             scopes, amount_nano_usd = through
             self.shares.ended(scopes, amount_nano_usd, cost_nano_usd)
@@ -240,6 +240,8 @@ class Standby:
     async def _probe_one(self, shard: int) -> None:
         try:
             await self.history.look(shard)
+            if self.circuit.is_open(shard):
+                await self.history.register(shard)
         except StoreUnavailable:
             self.circuit.failed(shard)
             return

@@ -47,7 +47,7 @@ async def run_stack(
             ops_host=settings.ops_host,
             ops_port=settings.ops_port,
             shutdown_delay_s=settings.shutdown_delay_s if stack.workers else 0,
-            shutdown_grace_s=settings.shutdown_grace_s,
+            shutdown_grace_s=settings.shutdown_grace_s + settings.shutdown_linger_s + settings.settle_retry_s,
             jobs_grace_s=settings.drain_stop_s,
             stores_answer=house.stores_answer,
             exposition=exposition,

@@ -51,6 +51,7 @@ async def serve(settings: Settings, fd: int) -> None:
         try:
             await server.serve(sockets=[socket.socket(fileno=fd)])
         finally:
+            await house.admission.close(settings.settle_retry_s)
             stopping.set()
             await standby
 

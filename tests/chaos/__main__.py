@@ -18,6 +18,9 @@ def main() -> int:
     parser.add_argument("--seed", default=None, help="replays the plan of an earlier run; a new one if not given")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long faults are done")
     parser.add_argument("--faults", default=",".join(FAULTS), help=f"comma separated, of: {', '.join(FAULTS)}")
+    parser.add_argument(
+        "--at-once", type=int, default=1, choices=(1, 2), help="two at once lose what the report bounds"
+    )
     parser.add_argument("--runs", type=int, default=1, help="so many seeds, one after another")
     parser.add_argument("--keep-log", action="store_true", help="keep the gateway's log of a clean run too")
     given = parser.parse_args()
@@ -30,7 +33,7 @@ def main() -> int:
         seed = given.seed if given.seed and number == 0 else secrets.token_hex(4)
         print(f"seed {seed}", flush=True)  # before anything can go wrong
         with tempfile.TemporaryDirectory(prefix="solar-chaos-") as folder:
-            report = asyncio.run(run(Path(folder), seed, given.seconds, kinds))
+            report = asyncio.run(run(Path(folder), seed, given.seconds, kinds, at_once=given.at_once))
             print(report.text(), flush=True)
             if not report.is_clean or given.keep_log:
                 kept = Path(tempfile.gettempdir()) / f"solar-chaos-{seed}.log"

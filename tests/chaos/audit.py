@@ -2,6 +2,8 @@
 
 A record of upstream is a serving. Every serving has one entry, and every entry a serving, but for these:
 - Solar's answer broke on the wire before a word of it was heard: nothing was received, nothing is charged (`unheard`).
+- A call with an Idempotency-Key was attempted again after its worker had died: both servings are one call, charged once, and its entry
+  counts its attempts (`merged`).
 - A worker died with a hold, and upstream never heard of the call: its entry is an estimate (`unserved`).
 Exact entries have upstream's counts to the token. Estimated ones may differ; by how much is added up. Units: tokens.
 """
@@ -36,6 +38,7 @@ class Entry:
     cached_tokens: int
     output_tokens: int
     estimated_reason: str | None
+    attempts: int = 1
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -61,6 +64,7 @@ class Verdict:
     unserved: int = 0
     keyed: int = 0
     replayed: int = 0
+    merged: int = 0
     keyed_served_again: list[str] = field(default_factory=list)
 
 
@@ -127,7 +131,12 @@ def _judge(verdict: Verdict, told: Told, records: list[dict[str, Any]], entries:
             _judge_estimate(verdict, label, entry, left.pop(0))
         else:
             verdict.unserved += 1
+    more = sum(entry.attempts - 1 for entry in exact) if told.plan.keyed else 0
     for record in left:
+        if more > 0:  # of a worker that died before upstream answered it: another attempt of the same call was charged
+            more -= 1
+            verdict.merged += 1
+            continue
         heard_nothing = is_spoiled or record["outcome"] == "cut"
         if heard_nothing:
             verdict.unheard += 1
@@ -186,6 +195,7 @@ async def read_entries(database_url: str) -> list[Entry]:
             row["cached_input_tokens"] + row["absorbed_cached_input_tokens"],
             row["output_tokens"] + row["absorbed_output_tokens"],
             row["estimated_reason"],
+            row["attempts"],
         )
         for row in rows
     ]

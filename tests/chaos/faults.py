@@ -25,12 +25,14 @@ _WORKER, _JOBS = "gateway.processes.worker", "gateway.processes.jobs"
 
 @dataclass(frozen=True)
 class Struck:
-    """One fault that was done, and how many calls were open then: at clients, and at upstream."""
+    """One fault that was done (or several at once), how many calls were open then, at clients and at upstream, and how long it took."""
 
     at_s: float
     kind: str
     open_at_clients: int
     open_upstream: int
+    from_ns: int
+    until_ns: int
 
 
 class Saboteur:
@@ -42,18 +44,22 @@ class Saboteur:
         self._chance = chance
         self.struck: list[Struck] = []
 
-    async def run(self, kinds: Sequence[str], seconds: float, pause_s: tuple[float, float]) -> None:
-        """One fault after another, each kind once before any comes again, until the time is over."""
+    async def run(self, kinds: Sequence[str], seconds: float, pause_s: tuple[float, float], at_once: int = 1) -> None:
+        """One fault after another, or so many at once, each kind once before any comes again, until the time is over."""
         begun = time.monotonic()
         left: list[str] = []
         while time.monotonic() - begun < seconds:
             await asyncio.sleep(self._chance.uniform(*pause_s))
             if not left:
                 left = self._chance.sample(list(kinds), len(kinds))
-            kind = left.pop()
+            chosen = [left.pop()]
+            for kind in [*left, *kinds]:
+                if len(chosen) < at_once and _can_be_at_once([*chosen, kind]):
+                    chosen.append(kind)
             open_upstream = await self._until_open()
-            self.struck.append(Struck(round(time.monotonic() - begun, 2), kind, self._open_calls(), open_upstream))
-            await FAULTS[kind](self)
+            at_s, open_calls, from_ns = round(time.monotonic() - begun, 2), self._open_calls(), time.time_ns()
+            await asyncio.gather(*(FAULTS[kind](self) for kind in chosen))
+            self.struck.append(Struck(at_s, " + ".join(chosen), open_calls, open_upstream, from_ns, time.time_ns()))
 
     async def _until_open(self) -> int:
         """Kills must fall on open calls: wait for one, within a bound."""
@@ -127,6 +133,24 @@ class Saboteur:
         await asyncio.to_thread(replica.rename, files)
         await valkey.start()
 
+    # ---- the disk of the journals -------------------------------------------------------------------------------------------
+
+    async def fill_disk(self) -> None:
+        """The journal's disk is full while Redis is away: there is nowhere to book a call, for longer than a settlement is tried."""
+        disk = self._stage.disk
+        await asyncio.to_thread(disk.fill, self._stage.processes(_WORKER))
+        await self._stage.stores.valkey.kill()
+        await asyncio.sleep(self._chance.uniform(1.0, 2.5))
+        await self._stage.stores.valkey.start()
+        await asyncio.sleep(self._chance.uniform(0.0, 0.5))
+        await asyncio.to_thread(disk.empty, self._stage.processes(_WORKER))
+
+
+def _can_be_at_once(kinds: Sequence[str]) -> bool:
+    """No two of one target: each would undo the other."""
+    targets = ["redis" if kind == "fill disk" else kind.split()[-1] for kind in kinds]
+    return len(set(targets)) == len(targets)
+
 
 def _copy(source: Path, target: Path) -> None:
     """A folder with its owners: the store runs as another user where we are root."""
@@ -146,4 +170,5 @@ FAULTS: dict[str, Callable[[Saboteur], Awaitable[None]]] = {
     "pause redis": Saboteur.pause_redis,
     "kill postgres": Saboteur.kill_postgres,
     "fail over redis": Saboteur.fail_over_redis,
+    "fill disk": Saboteur.fill_disk,
 }

@@ -20,8 +20,8 @@ _KEYED_S = 30.0
 _AGAIN_S = 0.3
 _BREATH_S = 0.1
 _FINAL = ("idempotency_replay_gone", "idempotency_mismatch")
-_BROKEN = ("interrupted", "upstream_interrupted")
-"""As a replay these are final: upstream broke the answer off, and it will be the same each time."""
+_BROKEN = ("interrupted", "upstream_interrupted", "service_unavailable")
+"""As a replay these are final: upstream broke the answer off, or it could not be booked, and it will be the same each time."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Told:
     code: str | None = None
     whole: bool = False
     replayed: bool = False
+    ended_ns: int = 0
 
 
 @dataclass
@@ -106,6 +107,7 @@ class Client:
                 self.is_calling = True
                 await (self._until_answered(http, told) if plan.keyed else self._once(http, told))
                 self.is_calling = False
+                told.ended_ns = time.time_ns()
                 if not told.whole:
                     await asyncio.sleep(_BREATH_S)
 

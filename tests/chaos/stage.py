@@ -27,6 +27,7 @@ from billing.database import open_engine, sessions_of
 from gateway.migrate import migrate
 from gateway.sandbox.prices import post_list_prices
 from gateway.sandbox.stores import Stores
+from tests.chaos.disk import SmallDisk, small_disk
 from tests.fakes.fault_proxy import Fault, FaultProxy, Way
 from tests.running import command
 from tests.waiting import wait_until
@@ -38,6 +39,7 @@ _TOKEN = "op-chaos"
 _SPOILED_RATIO = 0.5
 """Of connections: each carries many calls."""
 _SPOILED_AFTER_LOG2 = (6, 15)  # from a few bytes of a head to many calls later
+_COPY = "import os\nwhile piece := os.read(0, 65536): os.write(1, piece)"
 SETTINGS = {
     "GATEWAY_OPERATOR_TOKEN": _TOKEN,
     "GATEWAY_UPSTREAM_KEYS": "up_sandbox",
@@ -47,6 +49,8 @@ SETTINGS = {
     "GATEWAY_REDIS_TIMEOUT_S": "1",
     "GATEWAY_IDEMPOTENCY_LEASE_S": "3",
     "GATEWAY_HOLD_LEASE_S": "6",
+    "GATEWAY_SETTLE_RETRY_S": "1.5",  # shorter than some outages: what could be booked nowhere has to be booked later
+    "GATEWAY_OFFLINE_EXPOSURE_USD": "100",
     "COLUMNS": "200",
 }
 
@@ -62,7 +66,9 @@ class Stage:
     url: str
     front: FaultProxy
     back: FaultProxy
+    disk: SmallDisk
     spoiling: Callable[[bool], None]
+    environment: dict[str, str]
     operator: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -108,7 +114,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(folder: Path, seed: str) -> AsyncIterator[Stage]:
+async def open_stage(folder: Path, seed: str, **settings: str) -> AsyncIterator[Stage]:
     """Start it all; whatever is left at the end is killed."""
     async with Stores.open(folder / "stores") as stores:
         await asyncio.to_thread(migrate, stores.database_url)
@@ -118,14 +124,23 @@ async def open_stage(folder: Path, seed: str) -> AsyncIterator[Stage]:
         await engine.dispose()
         spoil = _Spoil(seed)
         with _solar() as solar_url, FaultProxy(f"{solar_url}/v1", spoil.plan("back")) as back:
-            environment = SETTINGS | {
-                "GATEWAY_DATABASE_URL": stores.database_url,
-                "GATEWAY_REDIS_URL": stores.redis_url,
-                "GATEWAY_UPSTREAM_URL": back.url,
-                "GATEWAY_DATA_DIR": str(folder / "data"),
-            }
-            with _serve(folder, environment) as (process, log_path, url), FaultProxy(url, spoil.plan("front")) as front:
-                yield Stage(stores, solar_url, process, log_path, url, front, back, spoil.switch)
+            data_dir = folder / "data"
+            environment = (
+                SETTINGS
+                | settings
+                | {
+                    "GATEWAY_DATABASE_URL": stores.database_url,
+                    "GATEWAY_REDIS_URL": stores.redis_url,
+                    "GATEWAY_UPSTREAM_URL": back.url,
+                    "GATEWAY_DATA_DIR": str(data_dir),
+                }
+            )
+            with (
+                small_disk(data_dir / "spool") as disk,
+                serving(folder / "serve.log", environment) as (process, log_path, url),
+                FaultProxy(url, spoil.plan("front")) as front,
+            ):
+                yield Stage(stores, solar_url, process, log_path, url, front, back, disk, spoil.switch, environment)
 
 
 class _Spoil:
@@ -168,17 +183,20 @@ def _solar() -> Any:
 
 
 @contextmanager
-def _serve(folder: Path, environment: dict[str, str]) -> Any:
+def serving(log_path: Path, environment: dict[str, str], *, workers: int = WORKERS) -> Any:
+    """`solar-gateway serve`; its log goes through a pipe, so that no limit on files reaches it."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
-    log_path = folder / "serve.log"
     with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [*command(), "serve", "--port", "0", "--workers", str(WORKERS)],
-            env=inherited | environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+        copier = subprocess.Popen(
+            [sys.executable, "-c", _COPY], stdin=subprocess.PIPE, stdout=log, start_new_session=True
         )
+    process = subprocess.Popen(
+        [*command(), "serve", "--port", "0", "--workers", str(workers)],
+        env=inherited | environment,
+        stdout=copier.stdin,
+        stderr=copier.stdin,
+        start_new_session=True,
+    )
     try:
 
         def serves() -> re.Match[str] | None:
@@ -191,3 +209,6 @@ def _serve(folder: Path, environment: dict[str, str]) -> Any:
         if process.poll() is None:
             process.kill()
             process.wait(_STOP_S)
+        assert copier.stdin is not None
+        copier.stdin.close()
+        copier.wait(_STOP_S)

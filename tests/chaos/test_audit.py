@@ -48,6 +48,15 @@ def test_a_serving_without_an_entry_is_lost_unless_the_wire_to_upstream_broke() 
     assert faults(audit([], [RECORD], spoiled=True)) == (1, 0, 0), "a client that has the answer is proof of a loss"
 
 
+def test_another_attempt_of_a_keyed_call_is_the_same_call_and_only_as_often_as_its_entry_says() -> None:
+    keyed = told(plan=replace(PLAN, keyed=True))
+    again = replace(ENTRY, attempts=2)
+    verdict = audit([again], [RECORD, RECORD], call=keyed)
+    assert (faults(verdict), verdict.merged) == ((0, 0, 0), 1)
+    assert faults(audit([again], [RECORD, RECORD, RECORD], call=keyed)) == (1, 0, 0)
+    assert faults(audit([again], [RECORD, RECORD])) == (1, 0, 0), "without a key there is nothing to merge by"
+
+
 def test_two_entries_for_one_serving_are_a_double_by_id_or_by_count() -> None:
     assert faults(audit([ENTRY, ENTRY], [RECORD]))[1] >= 1
     assert faults(audit([ENTRY, replace(ENTRY, call_id=UUID(int=9))], [RECORD]))[1] == 1

@@ -272,6 +272,33 @@ async def test_while_postgres_is_away_the_drain_keeps_trying_and_the_stream_keep
     await engine.dispose()
 
 
+@pytest.mark.parametrize("is_swept", [False, True])
+async def test_another_attempt_of_a_call_whose_worker_died_is_one_call_with_its_attempts(
+    works: Works, is_swept: bool
+) -> None:
+    first = a_call(a_caller(new_account_id(), cap_nano=10**9))
+    await works.shard.admit(first)
+    if is_swept:
+        await works.shard.expire(first)
+        assert (await works.shard.ask("W", 10, 30_000))[1] == 1
+        await works.drain().once(0)
+    second = msgspec.structs.replace(a_call(first.caller), continues=first.id, attempts_before=1)
+    settlement = await works.shard.settle(await works.shard.admit(second), Usage(10, 0, 10))
+    assert settlement.charged_nano_usd == 15_000
+    await works.drain().once(0)
+    assert await works.shard.holds() == 0
+    assert await works.shard.in_hand(first) == (15_000, 0, 0)
+    async with works.sessions() as session:
+        rows = (await session.execute(select(LedgerEntry))).scalars().all()
+    standing = [row for row in rows if row.kind == "call" and row.entry_id not in {other.reverses for other in rows}]
+    assert {row.call_id for row in rows} == {first.id}
+    assert len(rows) == (3 if is_swept else 1)
+    (exact,) = standing
+    assert (exact.output_tokens, exact.attempts, exact.estimated_reason) == (10, 2, None)
+    total = RunningTotal(Decimal("0.000015"), 3 if is_swept else 1)
+    assert await works.totals(first.caller.account_id) == {(str(first.month), "key_1"): total}
+
+
 async def _entries(redis: Redis, stream: str = STREAM) -> list[tuple[bytes, dict[Any, Any]]]:
     found: Any = await redis.xrange(stream)
     return list(found)

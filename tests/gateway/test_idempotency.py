@@ -341,6 +341,9 @@ def test_a_dead_workers_key_is_free_unless_upstream_had_begun_to_answer(forgetfu
         again = until_told(caller, {**whole}, "free")
         assert again.status_code == 200
         assert "x-solar-replayed" not in again.headers
+        total = wait_until(lambda: (found := total_of(caller))["calls"] and found, 10, "the call is in the ledger")
+    # Both attempts are one call; what is estimated can only be the stream's orphan.
+    assert (total["calls"] - total["estimated_calls"], total["output_tokens"] >= 5) == (1, True)
 
 
 def test_with_hang_up_finish_a_stream_without_a_key_is_read_to_its_end_and_billed_by_upstreams_usage(

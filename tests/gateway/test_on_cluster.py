@@ -38,8 +38,11 @@ def tried_out(url: str, operator_token: str) -> None:
             key = operator.post(f"/accounts/{account['id']}/keys", json={"name": "k"}).json()
             headers = {"authorization": f"Bearer {key['secret']}"}
             with httpx.Client(base_url=f"{url}/v1", headers=headers, timeout=30, trust_env=False) as caller:
-                answers = [caller.post("/chat/completions", json=CHAT) for _ in range(7)]
+                key_of_first = {"idempotency-key": f"order {n}"}
+                answers = [caller.post("/chat/completions", json=CHAT, headers=key_of_first)]
+                answers += [caller.post("/chat/completions", json=CHAT) for _ in range(6)]
                 assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+                asked_again(caller, answers[0], f"order {n}")
                 usage = caller.get("/usage").json()
                 paid = sum(Decimal(answer.headers["x-solar-cost"]) for answer in answers[:5])
                 assert (usage["complete"], usage["total"]["calls"]) == (True, 5)
@@ -47,3 +50,13 @@ def tried_out(url: str, operator_token: str) -> None:
                 assert caller.get("/account").json()["month_to_date"]["held"] == "0.000000000"
                 assert operator.delete(f"/keys/{key['id']}").status_code == 200
                 assert caller.post("/chat/completions", json=CHAT).status_code == 401
+
+
+def asked_again(caller: httpx.Client, first: httpx.Response, key: str) -> None:
+    """The same key: the same bytes and id, though no call is left in this minute; another body is told apart."""
+    again = caller.post("/chat/completions", json=CHAT, headers={"idempotency-key": key})
+    assert (again.status_code, again.content) == (200, first.content)
+    assert again.headers["x-solar-replayed"] == "true"
+    assert again.headers["x-request-id"] == first.headers["x-request-id"]
+    other = caller.post("/chat/completions", json={**CHAT, "max_tokens": 3}, headers={"idempotency-key": key})
+    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_mismatch")

@@ -1,20 +1,22 @@
 -- One step in the life of a claim on an Idempotency-Key. One script call is one atomic step.
 --
--- KEYS[1]  the claim      {sN}:x:<name>     hash   c call · d digest of the request · s claimed | begun | done · u lease until, Unix ms
+-- KEYS[1]  the claim      {sN}:x:<name>     hash   c the attempt that has it · d digest of the request · s claimed | begun | done ·
+--                                       u lease until, Unix ms · o the call: its first attempt · n attempts
 -- KEYS[2]  its answer     {sN}:xa:<name>    sealed; expires after the replay time
 -- KEYS[3]  answers kept   {sN}:x.answers    zset   "<size>:<name>" by expiry
 -- KEYS[4]  their bytes    {sN}:x.bytes
 -- KEYS[5]  claims kept    {sN}:x.hours      hash   hour → claims begun in it, so that their number has a bound
--- ARGV     step, call, digest, then what the step needs
+-- ARGV     step, attempt, digest, call, then what the step needs
 -- Instants and times in ms, on Redis's clock. All keys share the account's hash tag: one cluster slot.
 
 local clock = redis.call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local HOUR = math.floor(NOW / 3600000)
-local STEP, CALL, DIGEST = ARGV[1], ARGV[2], ARGV[3]
+local STEP, ATTEMPT, DIGEST, CALL = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 -- claim: lease_ms, keep_ms, claims_max
--- → {'yours'} · {'other', call} another request · {'running', call} · {'gone', call} · {'answer', call, sealed} · {'full'}
+-- → {'yours'} · {'again', call, attempts before} its worker died before upstream began · {'other', call} another request
+-- → {'running', call} · {'gone', call} · {'answer', call, sealed} · {'full'}
 local function claims_kept(keep_ms)
   local kept, oldest = 0, HOUR - math.ceil(keep_ms / 3600000)
   local hours = redis.call('HGETALL', KEYS[5])
@@ -24,29 +26,39 @@ local function claims_kept(keep_ms)
   return kept
 end
 
+local function take(lease_ms, keep_ms, call, attempts)
+  redis.call('HSET', KEYS[1], 'c', ATTEMPT, 'd', DIGEST, 's', 'claimed', 'u', NOW + lease_ms, 'o', call, 'n', attempts)
+  redis.call('PEXPIRE', KEYS[1], keep_ms)
+end
+
 local function claim(lease_ms, keep_ms, claims_max)
-  local known = redis.call('HMGET', KEYS[1], 'c', 'd', 's', 'u')
-  if not known[1] then
+  local known = redis.call('HMGET', KEYS[1], 'c', 'd', 's', 'u', 'o', 'n')
+  local dead = known[1] and known[3] ~= 'done' and tonumber(known[4]) <= NOW
+  local first, attempts = known[5] or known[1], tonumber(known[6] or 1)
+  if dead and known[3] == 'claimed' and known[2] == DIGEST then
+    take(lease_ms, keep_ms, first, attempts + 1)
+    return {'again', first, attempts}
+  end
+  if not known[1] or (dead and known[3] == 'claimed') then
     if claims_kept(keep_ms) >= claims_max then return {'full'} end
-    redis.call('HSET', KEYS[1], 'c', CALL, 'd', DIGEST, 's', 'claimed', 'u', NOW + lease_ms)
-    redis.call('PEXPIRE', KEYS[1], lease_ms)
+    take(lease_ms, keep_ms, CALL, 1)
     return {'yours'}
   end
-  if known[2] ~= DIGEST then return {'other', known[1]} end
+  if known[2] ~= DIGEST then return {'other', first} end
   if known[3] == 'done' then
     local sealed = redis.call('GET', KEYS[2])
-    return sealed and {'answer', known[1], sealed} or {'gone', known[1]}
+    return sealed and {'answer', first, sealed} or {'gone', first}
   end
-  -- A claim that was not begun ends by expiring; one that was begun, by its lease: its worker is dead, and the call was served.
-  local dead = known[3] == 'begun' and tonumber(known[4]) <= NOW
-  return {dead and 'gone' or 'running', known[1]}
+  -- A claim that was begun ends by its lease: its worker is dead, and the call was served.
+  return {dead and 'gone' or 'running', first}
 end
 
 -- Write what its worker knows of a claim: also where Redis has lost it meanwhile, never over the claim of another call.
 local function write(state, until_ms, expire_ms)
   local known = redis.call('HMGET', KEYS[1], 'c', 's')
-  if known[1] and known[1] ~= CALL then return false end
-  redis.call('HSET', KEYS[1], 'c', CALL, 'd', DIGEST, 's', state, 'u', until_ms)
+  if known[1] and known[1] ~= ATTEMPT then return false end
+  redis.call('HSET', KEYS[1], 'c', ATTEMPT, 'd', DIGEST, 's', state, 'u', until_ms, 'o', CALL)
+  redis.call('HSETNX', KEYS[1], 'n', 1)
   if state == 'claimed' then
     redis.call('PEXPIRE', KEYS[1], expire_ms)
   elseif known[2] ~= 'begun' and known[2] ~= 'done' then
@@ -58,8 +70,7 @@ end
 
 -- hold: state (claimed | begun), lease_ms, keep_ms → {'yours'} · {'lost'}
 local function hold(state, lease_ms, keep_ms)
-  local expire_ms = state == 'claimed' and lease_ms or keep_ms
-  return {write(state, NOW + lease_ms, expire_ms) and 'yours' or 'lost'}
+  return {write(state, NOW + lease_ms, keep_ms) and 'yours' or 'lost'}
 end
 
 -- keep: keep_ms, replay_ms, total_max_bytes, sealed ('' for none) → {'kept'} · {'large'} · {'lost'}
@@ -78,7 +89,7 @@ end
 
 local function keep(keep_ms, replay_ms, total_max, sealed)
   if not write('done', 0, keep_ms) then return {'lost'} end
-  if #sealed == 0 then return {'kept'} end
+  if #sealed == 0 or redis.call('EXISTS', KEYS[2]) == 1 then return {'kept'} end
   if not make_room(#sealed, total_max) then return {'large'} end
   redis.call('SET', KEYS[2], sealed, 'PX', replay_ms)
   redis.call('INCRBY', KEYS[4], #sealed)
@@ -87,14 +98,15 @@ local function keep(keep_ms, replay_ms, total_max, sealed)
   return {'kept'}
 end
 
--- free: → {'freed'}; a claim whose call upstream did not begin to answer
+-- free: → {'freed'}; a claim whose call upstream did not begin to answer. Another attempt finds the key free; where this was the second of a
+-- call whose worker died, what the first may have cost is booked by the sweep.
 local function free()
   local known = redis.call('HMGET', KEYS[1], 'c', 's')
-  if known[1] == CALL and known[2] == 'claimed' then redis.call('DEL', KEYS[1]) end
+  if known[1] == ATTEMPT and known[2] == 'claimed' then redis.call('DEL', KEYS[1]) end
   return {'freed'}
 end
 
-if STEP == 'claim' then return claim(tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])) end
-if STEP == 'hold' then return hold(ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])) end
-if STEP == 'keep' then return keep(tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]) end
+if STEP == 'claim' then return claim(tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])) end
+if STEP == 'hold' then return hold(ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])) end
+if STEP == 'keep' then return keep(tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]) end
 return free()

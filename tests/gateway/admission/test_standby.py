@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from billing.usage import Usage
+from gateway.admission.records import to_wire_admission
 from gateway.call import Hold
-from gateway.errors import NotBooked, ServiceUnavailable
+from gateway.errors import BacklogFull, NotBooked, ServiceUnavailable
 from tests.gateway.admission.outage import Outage, an_outage, until
 from tests.gateway.admission.shard import Shard
 from tests.gateway.values import INPUT_NANO, OUTPUT_NANO, a_call, a_caller, new_account_id
@@ -138,10 +139,54 @@ async def test_where_the_disk_refuses_as_well_the_answer_is_withheld(outage: Out
     async with outage.running_worker(journal_max_bytes=10) as shard:
         hold = await a_hold(shard)
         await outage.valkey.kill()
-        with pytest.raises(NotBooked):
+        with pytest.raises(NotBooked) as caught:
             await shard.settle(hold, Usage(1, 0, 1))
+        assert (caught.value.code, caught.value.headers) == ("service_unavailable", {"x-should-retry": "false"})
         assert outage.files() == []
         await outage.valkey.start()
+        await outage.met(shard)
+        await shard.admission.close(20)  # what was served is booked all the same, exactly
+        (record,) = await shard.records()
+        assert (record.usage.call_id, record.usage.estimated_reason) == (hold.call.id.hex, None)
+        assert await shard.in_hand(hold.call) == (0, INPUT_NANO + OUTPUT_NANO, 0)
+
+
+async def test_with_redis_away_and_the_disk_full_a_call_is_refused_with_a_code_of_its_own(outage: Outage) -> None:
+    async with outage.running_worker(journal_max_bytes=10, share_nano=10**9) as shard:
+        caller = a_caller(new_account_id())
+        await shard.admit(a_call(caller))
+        await outage.valkey.kill()
+        with pytest.raises(BacklogFull) as refused:
+            await shard.admit(a_call(caller))
+        assert (refused.value.status, refused.value.code) == (503, "usage_backlog_full")
+        assert int(refused.value.headers["retry-after"]) >= 1
+        await outage.valkey.start()
+        await outage.met(shard)
+        await shard.admit(a_call(caller))
+
+
+async def test_a_call_that_went_on_without_redis_has_a_hold_once_it_is_back_as_it_was(outage: Outage) -> None:
+    async with outage.running_worker(share_nano=10**9) as shard:
+        caller = a_caller(new_account_id())
+        first = await shard.admit(a_call(caller))
+        outage.freeze()
+        try:
+            hold = await shard.admit(a_call(caller))
+            shard.standby.history.open_holds = lambda _: [
+                ("H", to_wire_admission(hold.call, 0, 60_000), 60_000, hold.output_tokens, 1, 0, -1)
+            ]
+        finally:
+            outage.thaw()
+        await outage.met(shard)
+
+        async def both_are_held() -> bool:
+            return await shard.holds() == 2
+
+        await until(both_are_held, "Redis knows of the call that went on without it")
+        await shard.settle(hold, Usage(1, 0, 1))
+        await shard.settle(first, Usage(1, 0, 1))
+        assert await shard.holds() == 0
+        assert len(await shard.records()) == 2
 
 
 async def test_a_settlement_waits_in_the_journal_until_the_ledger_can_be_asked(outage: Outage) -> None:

@@ -39,6 +39,7 @@ REFUSALS: list[tuple[GatewayError, int, str]] = [
     (errors.UpstreamUnavailable("x", status=504), 504, "upstream_unavailable"),
     (errors.UpstreamInterrupted(), 502, "upstream_interrupted"),
     (errors.ServiceUnavailable(), 503, "service_unavailable"),
+    (errors.BacklogFull(), 503, "usage_backlog_full"),
 ]
 
 

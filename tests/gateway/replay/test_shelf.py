@@ -16,6 +16,7 @@ from gateway.sandbox.stores import Stores
 from tests.gateway.admission.shard import open_pipe
 
 SEAL = Seal("sk-solar-" + "a" * 43, "acc_1", "key_1", "order-7")
+OTHER_SEAL = Seal("sk-solar-" + "a" * 43, "acc_1", "key_1", "order-8")
 BOUNDS = ShelfBounds(shards=1, keep_s=86_400, replay_s=120.0, lease_s=5.0, total_max_bytes=100_000, claims_max=1000)
 
 
@@ -24,16 +25,16 @@ class Works:
 
     def __init__(self, url: str, redis: Redis) -> None:
         self.redis = redis
-        self._pipe = open_pipe(url)
+        self.pipe = open_pipe(url)
 
     def shelf(self, **bounds: Any) -> Shelf:
         def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
-            return self._pipe.ask(*command)
+            return self.pipe.ask(*command)
 
         return Shelf(ask, replace(BOUNDS, **bounds))
 
     async def close(self) -> None:
-        await self._pipe.close()
+        await self.pipe.close()
 
 
 @pytest.fixture
@@ -130,7 +131,8 @@ async def test_a_dead_workers_key_is_free_again_unless_upstream_had_begun_to_ans
     await claimed(dead)
     _kill(dead)
     claim = await until_free(alive, "call-2")
-    assert claim.call_id == "call-2"
+    assert (claim.call_id, claim.origin, claim.attempts_before) == ("call-2", "call-1", 1)
+    assert await found(dead) == Found("running", "call-1")
     await alive.free(claim)
     await dead.begin(await claimed(dead, "call-3"))
     _kill(dead)
@@ -138,11 +140,27 @@ async def test_a_dead_workers_key_is_free_again_unless_upstream_had_begun_to_ans
     assert await found(alive) == Found("gone", "call-3")
 
 
-async def test_a_claim_at_the_very_end_of_its_lease_is_never_gone(works: Works) -> None:
+async def test_attempts_of_one_call_are_counted_and_its_answer_carries_the_first_ones_id(works: Works) -> None:
+    shelf = works.shelf()
+    claims = [await claimed(shelf)]
+    for number in (2, 3):
+        await works.redis.hset(claims[-1].keys[0], "u", "0")  # its lease is over
+        claims.append(await claimed(works.shelf(), f"call-{number}"))
+    assert [(claim.origin, claim.attempts_before) for claim in claims] == [("call-1", 0), ("call-1", 1), ("call-1", 2)]
+    await shelf.begin(claims[0])  # it only slept; the key is another's now
+    assert claims[0].state == "unknown"
+    await shelf.begin(claims[2])
+    await shelf.finish(claims[2], b"answer")
+    kept = await found(shelf)
+    assert (kept.what, kept.call_id, SEAL.open("call-1", kept.sealed)) == ("answer", "call-1", b"answer")
+
+
+async def test_a_dead_workers_key_is_free_for_another_request(works: Works) -> None:
     shelf = works.shelf()
     claim = await claimed(shelf)
     await works.redis.hset(claim.keys[0], "u", "0")
-    assert await found(works.shelf()) == Found("running", "call-1")
+    other = await claimed(shelf, "call-2", digest="other")
+    assert (other.origin, other.attempts_before) == ("call-2", 0)
 
 
 def _kill(shelf: Shelf) -> None:
@@ -156,12 +174,12 @@ async def test_a_worker_that_slept_beyond_its_lease_takes_nothing_from_the_call_
     slept, alive = works.shelf(lease_s=0.3), works.shelf()
     late = await claimed(slept)
     _kill(slept)
-    await alive.begin(await until_free(alive, "call-2"))
+    await alive.begin(await until_free(alive, "call-2"))  # another attempt of the same call
     await slept.begin(late)
     assert late.state == "unknown"
     await slept.finish(late, b"late")
     await slept.free(late)
-    assert (await alive.claim(SEAL, 0, "call-4", "d")) == Found("running", "call-2")
+    assert (await alive.claim(SEAL, 0, "call-4", "d")) == Found("running", "call-1")
 
 
 async def test_a_claim_that_redis_lost_is_written_again_by_its_worker(works: Works) -> None:
@@ -178,6 +196,53 @@ async def test_a_claim_that_redis_lost_is_written_again_by_its_worker(works: Wor
     await works.redis.flushall()
     await shelf.finish(claim, b"x")
     assert (await found(other)).what == "answer"
+
+
+async def test_what_a_failover_forgot_of_the_last_seconds_is_told_again_once(works: Works) -> None:
+    shelf, other = works.shelf(), works.shelf()
+    claim = await claimed(shelf)
+    await shelf.begin(claim)
+    await shelf.finish(claim, b"answer")
+    running = await claimed(shelf, "call-7", seal=OTHER_SEAL)
+    await shelf.begin(running)
+    await works.redis.flushall()
+    for _ in range(2):
+        await shelf.tell_again(0)
+    kept = await found(other)
+    assert (kept.what, SEAL.open("call-1", kept.sealed)) == ("answer", b"answer")
+    assert await other.claim(OTHER_SEAL, 0, "call-8", "d") == Found("running", "call-7")
+    kept_bytes: Any = await works.redis.get("{s0}:x.bytes")
+    assert int(kept_bytes) == len(kept.sealed)
+
+
+async def test_what_redis_could_not_be_told_of_a_call_that_ended_it_is_told_when_it_is_back(works: Works) -> None:
+    away = False
+
+    def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
+        if away:
+            raise ConnectionError
+        return works.pipe.ask(*command)
+
+    shelf = Shelf(ask, BOUNDS)
+    claim = await claimed(shelf)
+    away = True
+    await shelf.begin(claim)
+    await shelf.finish(claim, b"answer")
+    away = False
+    assert await found(works.shelf()) == Found("running", "call-1")
+    await shelf.tell_again(0)
+    assert (await found(works.shelf())).what == "answer"
+
+
+async def test_answers_of_the_last_seconds_have_a_bound_in_memory_too(works: Works) -> None:
+    shelf = works.shelf(recent_max_bytes=1000, recent_max=3)
+    for number in range(5):
+        seal = Seal("sk-solar-" + "a" * 43, "acc_1", "key_1", f"order-{number}")
+        claim = await claimed(shelf, f"call-{number}", seal=seal)
+        await shelf.begin(claim)
+        await shelf.finish(claim, b"x" * 500)
+    assert len(shelf._ended) == 3
+    assert shelf._ended_bytes == sum(len(ended.sealed) for ended in shelf._ended) <= 1000
 
 
 async def test_answers_have_a_bound_together_and_make_room_when_they_expire(works: Works) -> None:
