@@ -22,7 +22,7 @@ from gateway.keys.prices import PriceTable
 _SECOND_NS = 1_000_000_000
 
 
-class Standing(msgspec.Struct, frozen=True):
+class Standing(msgspec.Struct, frozen=True, gc=False):
     """Of one caller, for one model, within one second."""
 
     caller: Caller
