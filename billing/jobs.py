@@ -1,6 +1,7 @@
-"""The job that speaks with Stripe: finds what finance issued, and sends what is due, until told to stop.
+"""The jobs that speak with Stripe: the outbox finds what finance issued and sends what is due, the inbox works off what Stripe delivered.
 
-Runs in the jobs process; several may run at once (a task is claimed before it is sent). What cannot be sent now is tried again ever
+They run in the jobs process, until told to stop; several may run at once (a task is claimed before it is sent, an event locked while it
+is worked off). What cannot be sent now is tried again ever
 later, for as long as Stripe is away; what Stripe refuses is given up after a stated number of refusals, and an operator told.
 Units: milliseconds and seconds. Errors: a fault of Postgres is logged once in a row, and the round is repeated.
 """
@@ -8,14 +9,14 @@ Units: milliseconds and seconds. Errors: a fault of Postgres is logged once in a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from billing.collect import meter_store, store
+from billing.collect import inbox_store, meter_store, store
 from billing.collect.send import NotYet, Sender, TotalsDiffer
 from billing.collect.tables import StripeTask
 from billing.database import Sessions, StorageError
@@ -23,6 +24,7 @@ from billing.stripe_client import StripeAway, StripeFault, StripeLocked, StripeR
 
 log = structlog.get_logger("stripe")
 _LEASE_S = 600
+_JUDGE_EVERY_S, _JUDGED_MAX = 5, 1000
 _WAIT_FIRST_S, _WAIT_MAX_S, _DOUBLINGS_MAX = 1, 3600, 12
 
 
@@ -82,7 +84,7 @@ class Outbox:
             self._found_at = now
         if self._metered_at is None or now >= self._metered_at + timedelta(seconds=self._pace.meter_every_s):
             async with self._sessions.begin() as session:
-                new += await meter_store.tell_usage(session, self._ledger_now())
+                new += await meter_store.tell_usage(session, self._ledger_now(), now)
             self._metered_at = now
         return new
 
@@ -134,6 +136,73 @@ class Outbox:
 
     def _given_up(self, why: str) -> dict[str, Any]:
         return {"given_up_at": self._now(), "next_attempt_at": None, "fault": why}
+
+
+class Inbox:
+    """Works off what Stripe delivered, and suspends accounts whose grace is over. `tell` is told of each account that changed."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        now: Callable[[], datetime],
+        tell: Callable[[str, int], Awaitable[None]],
+        count: Callable[[str, str], None],
+        *,
+        every_ms: int = 200,
+        grace: timedelta,
+    ) -> None:
+        self._sessions = sessions
+        self._now = now
+        self._tell = tell
+        self._count = count
+        self._every_ms = every_ms
+        self._grace = grace
+        self._failing = False
+        self._judged_at: datetime | None = None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            try:
+                await self.work_off()
+                await self.judge()
+                self._failing = False
+            except (StorageError, OSError, TimeoutError) as error:
+                if not self._failing:
+                    log.warning("stripe_inbox_fault", kind=type(error).__name__)
+                self._failing = True
+            await _wait(stopping, self._every_ms)
+
+    async def work_off(self) -> int:
+        """Work off all that is due, each event in a transaction of its own; returns how many those were."""
+        done = 0
+        while True:
+            async with self._sessions.begin() as session:
+                applied = await inbox_store.apply_next(session, self._now(), self._grace)
+            if applied is None:
+                return done
+            done += 1
+            self._count("waits" if applied.outcome.startswith("waits") else "applied", applied.type)
+            log.info("stripe_event", type=applied.type, outcome=applied.outcome)
+            for account_id, epoch in applied.outdated:
+                await self._tell(account_id, epoch)
+
+    async def judge(self) -> int:
+        """Suspend whose grace is over; looked at every few seconds. Returns how many accounts changed."""
+        now = self._now()
+        if self._judged_at is not None and now < self._judged_at + timedelta(seconds=_JUDGE_EVERY_S):
+            return 0
+        self._judged_at = now
+        async with self._sessions.begin() as session:
+            await inbox_store.forget_old(session, now)
+            over = await inbox_store.graces_over(session, now, self._grace, _JUDGED_MAX)
+        changed = 0
+        for account_id in over:
+            async with self._sessions.begin() as session:
+                outdated = await inbox_store.judge(session, account_id, now, self._grace)
+            for one, epoch in outdated:
+                changed += 1
+                await self._tell(one, epoch)
+        return changed
 
 
 async def _wait(event: asyncio.Event, ms: int) -> None:

@@ -39,7 +39,7 @@ from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
 from gateway.drain import Drain, DrainBounds, flushed, unreadable
 from gateway.edge.account import ACCOUNT
-from gateway.edge.desk import Desk, desk_of, operators_only
+from gateway.edge.desk import Desk, StripeTerms, desk_of, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
 from gateway.errors import ServiceUnavailable
 from gateway.fleet.series import FleetSeries
@@ -53,6 +53,7 @@ from gateway.meter.learned import PromptRatios
 from gateway.metrics import CallCounts
 from gateway.office.operator_routes import OPERATOR_ROUTES
 from gateway.office.shares import OWN_SHARES
+from gateway.office.stripe import stripe_webhook
 from gateway.outlet.opening import open_solar
 from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
@@ -207,6 +208,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
         seller=_seller(settings),
         chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),
         proxies=proxies,
+        stripe=_stripe(settings),
     )
     operator = Router(
         "/operator/v1",
@@ -219,6 +221,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
             *inference_routes(journey, settings.request_body_max_bytes, proxies),
             *ACCOUNT,
             *OWN_SHARES,
+            stripe_webhook,
             operator,
         ],
         dependencies={"desk": Provide(lambda: desk, sync_to_thread=False)},
@@ -234,6 +237,18 @@ def http_app(house: House, journey: Journey) -> Litestar:
 def _seller(settings: Settings) -> dict[str, str]:
     """Who issues invoices, as the settings say."""
     return {name.removeprefix("seller_"): str(value) for name, value in settings if name.startswith("seller_")}
+
+
+def _stripe(settings: Settings) -> StripeTerms:
+    """What the routes know of Stripe."""
+    secret = settings.stripe_webhook_secret
+    return StripeTerms(
+        settings.stripe_api_key is not None,
+        "" if secret is None else secret.get_secret_value(),
+        settings.stripe_webhook_age_s,
+        settings.stripe_webhook_max_bytes,
+        settings.stripe_grace_days,
+    )
 
 
 def open_alerts(house: House) -> AlertJob:

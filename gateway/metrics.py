@@ -107,6 +107,14 @@ MONEY_AT_RISK_USD = Gauge(
 HISTORIES = Counter("solar_redis_histories_total", "Times a worker met a Redis that may have forgotten something")
 RETOLD_RECORDS = Counter("solar_retold_records_total", "Settlements told again to a Redis that may have forgotten them")
 JOURNAL_FAULTS = Counter("solar_journal_faults_total", "Writes that the local disk refused, and torn ends found")
+STRIPE_TASKS = Counter(
+    "solar_stripe_tasks_total",
+    "Attempts to send a thing to Stripe, by how they ended and what it was",
+    ["ended", "kind"],
+)
+STRIPE_EVENTS = Counter(
+    "solar_stripe_events_total", "Deliveries from Stripe: accepted, repeated, and refused by why", ["found"]
+)
 
 
 def count_absorbed(nano_usd: int) -> None:

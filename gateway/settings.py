@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BeforeValidator,
     Field,
     SecretStr,
@@ -29,6 +30,8 @@ from gateway.roster.keys import WEIGHT_MAX, UpstreamKey, read_roster
 
 MIB = 1024 * 1024
 _CLUSTER_SHARDS = 64
+_STRIPES_OWN = ("STRIPE_API_KEY", "STRIPE_WEBHOOK_SECRET")
+"""Named as everybody names them, without our prefix."""
 
 
 class SettingsError(ValueError):
@@ -291,6 +294,29 @@ class Settings(BaseSettings):
         default="refuse", description="may an alert be sent into a private network?"
     )
 
+    # ---- Stripe
+    stripe_api_key: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("STRIPE_API_KEY", "stripe_api_key"), description="without it: off"
+    )
+    stripe_webhook_secret: SecretStr | None = Field(
+        default=None, validation_alias=AliasChoices("STRIPE_WEBHOOK_SECRET", "stripe_webhook_secret")
+    )
+    stripe_url: str | None = Field(default=None, max_length=2000, description="another base address, for tests")
+    stripe_timeout_ms: int = Field(default=20_000, ge=100, le=120_000, description="for one request")
+    stripe_attempts: int = Field(default=3, ge=1, le=10, description="of a request in a row, before its task waits")
+    stripe_every_ms: int = Field(default=500, ge=50, le=60_000, description="how often the outbox is looked at")
+    stripe_refusals_max: int = Field(default=5, ge=1, le=100, description="of a task, before an operator has to look")
+    stripe_from_month: str = Field(
+        default="", pattern=r"^(\d{4}-\d{2})?$", description="invoices of earlier months are not sent; empty: all are"
+    )
+    stripe_days_until_due: int = Field(default=30, ge=1, le=365, description="of invoices that go by mail")
+    stripe_grace_days: int = Field(default=14, ge=0, le=365, description="after a failed or missed payment")
+    stripe_return_url: str = Field(default="https://www.upstage.ai", max_length=2000, description="after a checkout")
+    stripe_meter_event: str = Field(default="solar_cost_nano_usd", min_length=1, max_length=100)
+    stripe_meter_every_s: int = Field(default=300, ge=60, le=86_400, description="how often usage is told to its meter")
+    stripe_webhook_age_s: int = Field(default=300, ge=10, le=3600, description="older deliveries are refused")
+    stripe_webhook_max_bytes: int = Field(default=MIB, ge=1024, le=16 * MIB)
+
     # ---- processes
     shutdown_grace_s: float = Field(default=30.0, ge=0, le=3600, description="running calls may go on for so long")
     shutdown_delay_s: float = Field(
@@ -328,5 +354,6 @@ def read_settings(**overrides: object) -> Settings:
         return Settings(**{"_secrets_dir": folder, **overrides})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        name = "GATEWAY_" + "_".join(str(part) for part in first["loc"]).upper()
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        name = name if name in _STRIPES_OWN else f"GATEWAY_{name}"
         raise SettingsError(f"{name}: {first['msg']}") from None

@@ -55,8 +55,8 @@ def minute_of(month: Month, zone: str, now: datetime, taken: Set[datetime]) -> d
     return minute if minute >= max(start, now - WINDOW + _MARGIN) else None
 
 
-async def tell_usage(session: Session, now: datetime) -> int:
-    """Make the events that are due, each with its task; returns how many."""
+async def tell_usage(session: Session, now: datetime, send_at: datetime) -> int:
+    """Make the events that are due, each with its task; returns how many. `send_at` is by the outbox's clock, the world's."""
     columns: list[Any] = [Account.id, Account.timezone, LedgerTotal.billing_month, func.sum(LedgerTotal.cost)]
     costs = (
         select(*columns)
@@ -78,7 +78,7 @@ async def tell_usage(session: Session, now: datetime) -> int:
         event = MeterEvent(id=new_id("mev", now), account_id=account_id, month=month, value=value, at=at)
         session.add(event)
         await session.flush()
-        await enqueue(session, "meter", event.id, account_id, now)
+        await enqueue(session, "meter", event.id, account_id, send_at)
         made += 1
     return made
 

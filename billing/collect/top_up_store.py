@@ -20,8 +20,8 @@ from billing.collect.store import enqueue
 from billing.collect.tables import TopUp, TopUpRefund
 from billing.database import Session
 from billing.ids import new_id
-from billing.ledger.tables import LedgerTotal
-from billing.money import ZERO, add, minor_unit, multiply, subtract
+from billing.ledger.read import totals_of
+from billing.money import ZERO, add, minor_unit, multiply, subtract, to_wire_decimal
 from billing.terms import units_per_usd_of
 
 REASON_MAX = 500
@@ -39,8 +39,10 @@ class TopUpRefused(ValueError):
     """This cannot be paid in, or given back; the text begins with the field."""
 
 
-async def ask(session: Session, account_id: str, amount: Decimal, actor: str, now: datetime) -> TopUp:
-    """Ask a customer to pay in: a checkout is made for it at Stripe."""
+async def ask(
+    session: Session, account_id: str, amount: Decimal, actor: str, now: datetime, send_at: datetime
+) -> TopUp:
+    """Ask a customer to pay in: a checkout is made for it at Stripe. `send_at` is by the outbox's clock, the world's."""
     account = await get_account(session, account_id)
     if account.billing != "prepaid":
         raise TopUpRefused(f"account: {account_id} is billed by {account.billing}; only a prepaid one has a balance")
@@ -57,7 +59,7 @@ async def ask(session: Session, account_id: str, amount: Decimal, actor: str, no
     )
     session.add(top_up)
     await session.flush()
-    await enqueue(session, "top_up", top_up.id, account_id, now)
+    await enqueue(session, "top_up", top_up.id, account_id, send_at)
     audit(session, actor, "top_up.ask", account_id, {"top_up": top_up.id, "amount": str(amount)}, now)
     return top_up
 
@@ -85,9 +87,9 @@ async def ended(session: Session, top_up_id: str, status: str) -> None:
 
 
 async def give_back(
-    session: Session, top_up_id: str, amount: Decimal, reason: str, actor: str, now: datetime
-) -> tuple[TopUpRefund, int]:
-    """Give a part of a paid top-up back; the balance is lessened now. Returns (the refund, the account's new epoch)."""
+    session: Session, top_up_id: str, amount: Decimal, reason: str, actor: str, now: datetime, send_at: datetime
+) -> tuple[TopUpRefund, str, int]:
+    """Give a part of a paid top-up back; the balance is lessened now. Returns (the refund, its account, that one's new epoch)."""
     query = select(TopUp).where(col(TopUp.id) == top_up_id).with_for_update()
     top_up = (await session.execute(query)).scalar_one_or_none()
     if top_up is None:
@@ -100,17 +102,16 @@ async def give_back(
     before = (await session.execute(select(TopUpRefund).where(col(TopUpRefund.top_up_id) == top_up_id))).scalars()
     left = subtract(top_up.amount, add(refund.amount for refund in before))
     account = await session.get_one(Account, top_up.account_id, with_for_update=True, populate_existing=True)
-    if amount > min(left, account.prepaid_balance):
-        raise TopUpRefused(
-            f"amount: more than the {min(left, account.prepaid_balance)} {top_up.currency} that are left"
-        )
+    left = min(left, await _unspent(session, account, now))
+    if amount > left:
+        raise TopUpRefused(f"amount: more than the {to_wire_decimal(left)} {top_up.currency} that are left")
     refund = TopUpRefund(id=new_id("rfd", now), top_up_id=top_up_id, amount=amount, reason=reason, created_at=now)
     session.add(refund)
     await session.flush()
     epoch = await _move_balance(session, top_up.account_id, -amount)
-    await enqueue(session, "refund", refund.id, top_up.account_id, now)
+    await enqueue(session, "refund", refund.id, top_up.account_id, send_at)
     audit(session, actor, "top_up.refund", top_up.account_id, {"refund": refund.id, "amount": str(amount)}, now)
-    return refund, epoch
+    return refund, top_up.account_id, epoch
 
 
 async def get(session: Session, top_up_id: str) -> TopUp:
@@ -136,8 +137,7 @@ async def of_account(session: Session, account_id: str, count_max: int) -> Seque
 async def _unspent(session: Session, account: Account, now: datetime) -> Decimal:
     """What of a balance is not spent, as far as the ledger knows; nothing where no rate tells."""
     rate = await units_per_usd_of(session, account.currency, account.timezone, now)
-    totals = (await session.execute(select(LedgerTotal).where(col(LedgerTotal.account_id) == account.id))).scalars()
-    spent_usd = add(total.cost for total in totals)
+    spent_usd = add(total.cost for total in (await totals_of(session, account.id)).values())
     return ZERO if rate is None else max(ZERO, subtract(account.prepaid_balance, multiply(spent_usd, rate)))
 
 

@@ -35,6 +35,17 @@ ACTOR = "operator"
 
 
 @dataclass(frozen=True, slots=True)
+class StripeTerms:
+    """What the routes know of Stripe."""
+
+    is_on: bool = False
+    webhook_secret: str = field(default="", repr=False)
+    webhook_age_s: int = 300
+    webhook_max_bytes: int = 1024 * 1024
+    grace_days: int = 14
+
+
+@dataclass(frozen=True, slots=True)
 class Desk:
     """The rooms behind the ordinary routes."""
 
@@ -53,6 +64,7 @@ class Desk:
     """Who issues invoices, as they say for good."""
     chart: Chart = field(default_factory=Chart)
     proxies: Proxies = NO_PROXIES
+    stripe: StripeTerms = field(default_factory=StripeTerms)
     actor: str = ACTOR
     """Which operator asks; the audit log names it."""
 

@@ -13,6 +13,7 @@ from gateway.office.invoices import INVOICES
 from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
 from gateway.office.shares import SHARES
+from gateway.office.stripe import STRIPE
 
 OPERATOR_ROUTES: list[Any] = [
     Accounts,
@@ -25,4 +26,5 @@ OPERATOR_ROUTES: list[Any] = [
     *CLUB,
     *MONTHS,
     *OPERATORS,
+    *STRIPE,
 ]

@@ -78,6 +78,12 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "GET /payouts": _MONEY,
     "POST /payouts": _MONEY,
     "POST /payouts/{payout_id}/reverse": _MONEY,
+    # ---- Stripe
+    "GET /stripe": _LOOK,
+    "POST /stripe/retry": _MONEY,
+    "GET /accounts/{account_id}/top-ups": _LOOK,
+    "POST /accounts/{account_id}/top-ups": _MONEY,
+    "POST /top-ups/{top_up_id}/refund": _MONEY,
 }
 """Method and path below `/operator/v1` → who besides admins."""
 

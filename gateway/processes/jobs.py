@@ -1,4 +1,5 @@
-"""The background jobs as a process of their own: the drain, the sweep and the budget alerts. `solar-gateway work`, or a child of `serve`.
+"""The background jobs as a process of their own: the drain, the sweep, the budget alerts, and those that speak with Stripe.
+`solar-gateway work`, or a child of `serve`.
 
 Says `ready` on stdout once it works. On SIGTERM it drains what is there, and exits 0.
 """
@@ -12,6 +13,7 @@ import uvloop
 
 from gateway.app import open_alerts, open_drain, open_house
 from gateway.logs import set_up_logs
+from gateway.processes.collection import collect
 from gateway.processes.lifeline import end_with_parent
 from gateway.processes.server import announce_ready
 from gateway.settings import Settings, read_settings
@@ -25,7 +27,9 @@ async def work(settings: Settings) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stopping.set)
         announce_ready()
-        await asyncio.gather(open_drain(house).run(stopping), open_alerts(house).run(stopping))
+        await asyncio.gather(
+            open_drain(house).run(stopping), open_alerts(house).run(stopping), collect(house, stopping)
+        )
 
 
 def main() -> None:

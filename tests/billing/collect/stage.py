@@ -9,18 +9,21 @@ from typing import Any
 
 from sqlmodel import col, func, select
 
+from billing.accounts.store import get as get_account
+from billing.collect import inbox_store
 from billing.collect.send import Sender
 from billing.collect.tables import StripeTask
 from billing.database import Sessions
 from billing.invoice.credit import Asked
 from billing.invoice.issue import credit
 from billing.invoice.read import IssuedInvoice, page_invoices
-from billing.jobs import Outbox, Pace
+from billing.jobs import Inbox, Outbox, Pace
 from billing.stripe_client import Stripe
 from tests.billing.months import ACTOR, account, book, call, close
 from tests.fakes.stripe import API_KEY, FakeStripe
 
 METER = "solar_cost_nano_usd"
+GRACE = timedelta(days=14)
 _ROUNDS_MAX = 400
 
 
@@ -34,6 +37,14 @@ class Stage:
         self.counted: Counter[tuple[str, str]] = Counter()
         self.stripe = Stripe(API_KEY, base_url=fake.url, timeout_ms=timeout_ms, attempts=2, pause_max_s=0)
         self.outbox = self.new_outbox()
+        self.told: list[tuple[str, int]] = []
+        self.inbox = Inbox(sessions, self.now, self._tell, self._count, grace=GRACE)
+
+    async def _tell(self, account_id: str, epoch: int) -> None:
+        self.told.append((account_id, epoch))
+
+    def _count(self, what: str, kind: str) -> None:
+        self.counted[what, kind] += 1
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.offset
@@ -52,11 +63,7 @@ class Stage:
             return_url="https://example.com/paid",
             meter_event_name=METER,
         )
-
-        def count(what: str, kind: str) -> None:
-            self.counted[what, kind] += 1
-
-        return Outbox(self.sessions, sender, self.now, self.now, count, Pace(**{"find_every_s": 0, **pace}))
+        return Outbox(self.sessions, sender, self.now, self.now, self._count, Pace(**{"find_every_s": 0, **pace}))
 
     async def settle(self) -> None:
         """Work until nothing waits any more, letting time go by to when the next task is due."""
@@ -78,6 +85,21 @@ class Stage:
                 (row.kind, "done" if row.done_at else "given up" if row.given_up_at else "waits", row.fault)
                 for row in rows
             ]
+
+    # ---- what Stripe does ----------------------------------------------------------------------------------------------------
+
+    async def deliver(self, *events: dict[str, Any]) -> list[bool]:
+        """Store deliveries as they come in, and work off what is there; says which were new."""
+        new = []
+        for event in events:
+            async with self.sessions.begin() as session:
+                new.append(await inbox_store.keep(session, event, self.now()))
+        await self.inbox.work_off()
+        return new
+
+    async def status(self, account_id: str) -> str:
+        async with self.sessions() as session:
+            return (await get_account(session, account_id)).status
 
     # ---- what finance does ---------------------------------------------------------------------------------------------------
 

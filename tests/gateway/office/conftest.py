@@ -38,7 +38,7 @@ class Finance:
         return found
 
 
-async def _use(url: str, *calls: Any) -> None:
+async def use(url: str, *calls: Any) -> None:
     engine = open_engine(url, connections_max=2)
     await book(sessions_of(engine), *calls)
     await engine.dispose()
@@ -51,7 +51,7 @@ async def finance(tmp_path_factory: pytest.TempPathFactory) -> Any:
         payer = gateway.account(name="한빛미디어", currency="KRW", tax=TAX)["id"]
         partner = gateway.account(name="Partner", kind="club")["id"]
         gateway.post("/fx-rates", {"date": "2026-10-31", "pair": "USD/KRW", "rate": "1385.5"})
-        await _use(
+        await use(
             gateway.addresses["database_url"],
             call(payer, (10_000_000, 500_000, 4_000_000, 0, 0), discount="0.1"),
             call(payer, (0, 0, 0, 12, 3), model="document-parse"),
