@@ -15,7 +15,6 @@ from uuid import UUID
 
 import msgspec
 
-from billing.ledger.record import RecordForm, UsageRecord, to_wire_prices
 from billing.periods import Month
 from billing.prices import Price
 from billing.usage import NOTHING, Usage
@@ -90,7 +89,7 @@ def _scopes_of(key_id: str, month: str) -> tuple[str, str]:
 
 
 class Place(msgspec.Struct, frozen=True, gc=False):
-    """Where the calls of one caller for one model count, in one month and at one price, and what their records have in common.
+    """Where the calls of one caller for one model count, in one month.
 
     It is worked out once (`gateway.keys.standing`) and not twice a call.
     """
@@ -98,36 +97,15 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     rates: tuple[RateLimit, ...]
     money: list[tuple[str, int]]
     """Counters, each with its cap in nano-USD."""
-    form: RecordForm
+    month: str
 
     @classmethod
-    def of(cls, caller: Caller, price: Price, month: str, endpoint: str, model_asked: str) -> Place:
-        """The place of calls of a model, as it was asked for."""
-        rates, names = caller.rate_limits, (price.model, model_asked)
+    def of(cls, caller: Caller, models: tuple[str, str], month: str) -> Place:
+        """The place of calls of a model, by its name and as it was asked for."""
+        rates = caller.rate_limits
         if caller.model_limits:
-            rates += tuple(limit for model, limit in caller.model_limits if model in names)
-        like = UsageRecord(
-            call_id="",
-            account_id=caller.account_id,
-            key_id=caller.key_id,
-            accepted_ns=0,
-            billing_month=month,
-            endpoint=endpoint,
-            model_asked=model_asked,
-            model=price.model,
-            model_answered=None,
-            card_id=price.card_id,
-            prices=to_wire_prices(price),
-            discount=str(price.discount),
-            discount_reason=price.discount_reason,
-            usage=(0, 0, 0, 0, 0),
-            estimated_reason=None,
-            streamed=False,
-            attempts=1,
-            buy_prices=price.buy_texts,
-            zone=caller.zone,
-        )
-        return cls(rates, caller.money_scopes(month), RecordForm(like))
+            rates += tuple(limit for model, limit in caller.model_limits if model in models)
+        return cls(rates, caller.money_scopes(month), month)
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -160,7 +138,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     @property
     def placed(self) -> Place:
         """Where it counts."""
-        return self.place or Place.of(self.caller, self.price, str(self.month), self.endpoint, self.model_asked)
+        return self.place or Place.of(self.caller, (self.price.model, self.model_asked), str(self.month))
 
     @property
     def entry_id(self) -> UUID:

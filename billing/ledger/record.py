@@ -90,62 +90,6 @@ def from_wire_record(data: bytes) -> UsageRecord:
     return _decoder.decode(data)
 
 
-class RecordForm:
-    """Records that differ only in what differs from call to call: the rest is written once, and each is one formatting of text.
-
-    A call writes two of them (one for the case that its worker dies), which as structs would cost 12 µs.
-    """
-
-    __slots__ = ("_template",)
-
-    def __init__(self, like: UsageRecord) -> None:
-        written = zip(like.__struct_fields__, msgspec.structs.astuple(like), strict=True)
-        fields = [_BLANKS.get(name) or _text(value).replace("%", "%%") for name, value in written]
-        self._template = f"[{','.join(fields)}]"
-
-    def written(
-        self,
-        call_id: str,
-        accepted_ns: int,
-        model_answered: str | None,
-        usage: Usage,
-        estimated_reason: str | None,
-        *,
-        streamed: bool,
-        attempts: int,
-    ) -> str:
-        """As `to_wire_record` of such a record."""
-        return self._template % (
-            call_id,
-            accepted_ns,
-            "null" if model_answered is None else _text(model_answered),
-            usage.input_tokens,
-            usage.cached_input_tokens,
-            usage.output_tokens,
-            usage.standard_pages,
-            usage.enhanced_pages,
-            "null" if estimated_reason is None else _text(estimated_reason),
-            "true" if streamed else "false",
-            attempts,
-        )
-
-
-_BLANKS = {
-    "call_id": '"%s"',
-    "accepted_ns": "%d",
-    "model_answered": "%s",
-    "usage": "[%d,%d,%d,%d,%d]",
-    "estimated_reason": "%s",
-    "streamed": "%s",
-    "attempts": "%d",
-}
-"""What differs from call to call, in the order of the record."""
-
-
-def _text(value: object) -> str:
-    return _encoder.encode(value).decode()
-
-
 def to_wire_prices(price: Price) -> tuple[str, str, str, str, str]:
     """The prices of a record, in the order of `UsageRecord.prices`."""
     return price.texts

@@ -16,6 +16,7 @@ import structlog
 from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
+from billing.ledger.record import to_wire_record
 from billing.money import nano_usd_up
 from billing.prices import cost_at
 from billing.usage import NOTHING, less
@@ -28,9 +29,9 @@ from gateway.admission.records import (
     from_wire_usage,
     granted_usage,
     offline_bound_nano,
+    record_of,
     to_wire_admission,
     to_wire_place,
-    to_wire_served,
     to_wire_usage,
 )
 from gateway.admission.standby import Standby
@@ -217,7 +218,7 @@ class Admission:
             )  # it is booked, and what the first attempt held given back, under the first attempt's id
         operation = (
             *("S", call.entry_id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
-            *(to_wire_usage(usage), price.pico, to_wire_served(call, outcome)),
+            *(to_wire_usage(usage), price.pico, to_wire_record(record_of(call, outcome))),
             *(_UNDRAINED_MS, hold.amount_nano_usd),
         )
         deadline = time.monotonic() + self._settle_retry_s

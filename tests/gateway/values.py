@@ -10,12 +10,10 @@ from decimal import Decimal
 
 from billing.ids import uuid7
 from billing.ledger.read import RunningTotal
-from billing.ledger.record import UsageRecord, from_wire_record
 from billing.periods import Month
 from billing.prices import ModelPrice, Price
 from billing.terms import Counters, GrantLeft
-from gateway.admission.records import to_wire_served
-from gateway.call import NO_CAP, Call, Caller, Outcome, RateLimit
+from gateway.call import NO_CAP, Call, Caller, RateLimit
 from gateway.clock import from_ns
 from gateway.errors import ServiceUnavailable
 from gateway.keys.guesses import Guesses
@@ -92,11 +90,6 @@ def a_call(
         output_tokens_first=output_first,
         output_tokens_min=output_min,
     )
-
-
-def record_of(call: Call, outcome: Outcome) -> UsageRecord:
-    """What the ledger will know of a call, as the drain reads it."""
-    return from_wire_record(to_wire_served(call, outcome).encode())
 
 
 @dataclass
