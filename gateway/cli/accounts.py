@@ -277,3 +277,17 @@ def _detail(text: str) -> tuple[str, str]:
     if not is_there or name not in PARTY_DETAILS:
         raise WrongArgument(f"--tax-detail: {text!r} is no NAME=TEXT with one of {', '.join(PARTY_DETAILS)}")
     return name, value
+
+
+@app.command()
+def erase(
+    account: AccountId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it: it cannot be undone.")] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Take the personal data of a closed account away; says what the law keeps, and until when."""
+    with operator(url) as gateway:
+        if not yes:
+            raise WrongArgument("what is erased cannot be brought back; say --yes to do it")
+        print_one(gateway.post("accounts", account, "erase"), as_json, "Personal data erased")
