@@ -242,10 +242,10 @@ class Standby:
             await self.history.look(shard)
             if self.circuit.is_open(shard):
                 await self.history.register(shard)
+                self.circuit.works(shard)
+                await self.history.register(shard)  # those that went on without Redis while it was told of the others
         except StoreUnavailable:
             self.circuit.failed(shard)
-            return
-        self.circuit.works(shard)
 
     async def _adopt(self) -> None:
         try:
