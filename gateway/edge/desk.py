@@ -62,6 +62,7 @@ class Desk:
     """Our keys with upstream, as this worker knows them."""
     grant_months: int
     month_grace_s: int
+    ledger_keep_months: int
     retention_years: int
     seller: Mapping[str, Any] = field(default_factory=dict)
     """Who issues invoices, as they say for good."""

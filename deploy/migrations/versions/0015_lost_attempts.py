@@ -1,14 +1,14 @@
 """Attempts that upstream may bill though nobody saw an answer, and the upstream key of each entry.
 
-Revision 0014.
+Revision 0015.
 """
 
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
 
-revision = "0014"
-down_revision = "0013"
+revision = "0015"
+down_revision = "0014"
 branch_labels = None
 depends_on = None
 
