@@ -218,11 +218,7 @@ class Admission:
             )  # it is booked, and what the first attempt held given back, under the first attempt's id
         operation = (
             *("S", call.entry_id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
-<<<<<<< HEAD
-            *(to_wire_usage(usage), to_wire_pico(price), to_wire_record(record_of(call, outcome, upstream_key))),
-=======
-            *(to_wire_usage(usage), price.pico, to_wire_record(record_of(call, outcome))),
->>>>>>> main
+            *(to_wire_usage(usage), price.pico, to_wire_record(record_of(call, outcome, upstream_key))),
             *(_UNDRAINED_MS, hold.amount_nano_usd),
         )
         deadline = time.monotonic() + self._settle_retry_s

@@ -1,14 +1,14 @@
 """Attempts that upstream may bill though nobody saw an answer, and the upstream key of each entry.
 
-Revision 0015.
+Revision 0016.
 """
 
 import sqlalchemy as sa
 import sqlmodel
 from alembic import op
 
-revision = "0015"
-down_revision = "0014"
+revision = "0016"
+down_revision = "0015"
 branch_labels = None
 depends_on = None
 
