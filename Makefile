@@ -5,8 +5,9 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODEL  ?= simulated
 CLIENTS := .venv-clients
+AUDIT   := .venv-audit
 
-.PHONY: demo test check bench chaos rules lock model clients clean
+.PHONY: demo test check bench chaos rules sbom audit lock model clients clean
 
 # ---- what a newcomer runs -------------------------------------------------------------------------------------------------
 demo: $(STAMP) $(if $(filter local,$(MODEL)),model)          ## the whole story: keys, calls, a bill, a share (MODEL=local: a real model)
@@ -35,17 +36,27 @@ chaos: $(STAMP)                                              ## kills and cuts u
 rules:                                                       ## what Prometheus itself says of our rules (needs its promtool: Debian's package prometheus)
 	promtool check config deploy/prometheus.yml
 
+sbom: $(STAMP)                                               ## sbom.cdx.json: what the image is made of, by name, version and hash (CycloneDX)
+	$(BIN)/cyclonedx-py requirements requirements-deploy.lock --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --spec-version 1.6 --of JSON -o sbom.cdx.json
+	@echo "$$(grep -c '"bom-ref"' sbom.cdx.json) components in sbom.cdx.json"
+
+audit: $(STAMP)                                              ## known vulnerabilities of what we ship; needs the network: a database of them
+	@test -x $(AUDIT)/bin/pip-audit || { $(BIN)/python -m venv $(AUDIT) && $(AUDIT)/bin/python -m pip install -q pip-audit==2.10.1; }
+	$(AUDIT)/bin/pip-audit --disable-pip --require-hashes -r requirements-deploy.lock || \
+	  { echo "make audit: findings above; or, where it says connection, no database of vulnerabilities can be reached from here"; exit 1; }
+
 lock:                                                        ## the only step that needs uv
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --group dev --group build pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-emit-find-links --extra traces --group dev --group build pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	  --no-emit-index-url --no-emit-find-links --group build -c requirements.lock pyproject.toml -o requirements-deploy.lock
+	  --no-emit-index-url --no-emit-find-links --extra traces --group build -c requirements.lock pyproject.toml -o requirements-deploy.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links requirements-clients.in -o requirements-clients.lock
 	@if grep -nE '://|index-url|find-links' requirements*.lock; then echo "a lock must hold no address"; exit 1; fi
 
 clean:
-	rm -rf $(VENV) $(CLIENTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
+	rm -rf $(VENV) $(CLIENTS) $(AUDIT) sbom.cdx.json .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage* htmlcov
 
 # ---- set-up, behind a stamp -----------------------------------------------------------------------------------------------
 $(STAMP): requirements.lock pyproject.toml sdk/pyproject.toml

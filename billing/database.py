@@ -6,11 +6,13 @@ Errors: what SQLAlchemy raises; parameters never appear in its messages (`hide_p
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from sqlalchemy import ARRAY, JSON, DateTime, Numeric, text
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
@@ -29,7 +31,10 @@ Sessions: TypeAlias = async_sessionmaker[AsyncSession]
 def open_engine(
     url: str, *, connections_max: int = 10, connect_timeout_s: int = 5, statement_timeout_s: int = 60
 ) -> AsyncEngine:
-    """An engine whose every wait is bounded. `url` is `postgresql+asyncpg://…` (a plain `postgresql://` is accepted)."""
+    """An engine whose every wait is bounded. `url` is `postgresql+asyncpg://…` (a plain `postgresql://` is accepted).
+
+    TLS as libpq writes it: `?sslmode=verify-full&sslrootcert=/path/to/ca.pem`.
+    """
     if url.startswith(("postgresql://", "postgres://")):
         url = "postgresql+asyncpg://" + url.split("://", 1)[1]
     arguments: Mapping[str, Any] = {
@@ -37,6 +42,7 @@ def open_engine(
         "command_timeout": statement_timeout_s,
         "server_settings": {"application_name": "solar-gateway", "timezone": "UTC"},
     }
+    url, tls = _tls_of(url)
     return create_async_engine(
         url,
         pool_size=connections_max,
@@ -44,8 +50,22 @@ def open_engine(
         pool_timeout=connect_timeout_s,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args=dict(arguments),
+        connect_args={**arguments, **tls},
     )
+
+
+def _tls_of(url: str) -> tuple[str, dict[str, Any]]:
+    """(the address without libpq's words about TLS, these as asyncpg takes them)."""
+    parsed = make_url(url)
+    mode, authority = parsed.query.get("sslmode"), parsed.query.get("sslrootcert")
+    if mode is None and authority is None:
+        return url, {}
+    bare = parsed.difference_update_query(["sslmode", "sslrootcert"]).render_as_string(hide_password=False)
+    if mode not in ("verify-ca", "verify-full") and (authority is None or mode in ("disable", "allow", "prefer")):
+        return bare, {"ssl": mode}
+    context = ssl.create_default_context(cafile=None if authority is None else str(authority))
+    context.check_hostname = mode == "verify-full"
+    return bare, {"ssl": context}
 
 
 def sessions_of(engine: AsyncEngine) -> Sessions:

@@ -61,6 +61,7 @@ from gateway.repeat import Repeats
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.spool.journal import Journal
+from gateway.traces import Traces
 from gateway.trip import Expected
 from gateway.upstream.solar import Solar
 
@@ -155,8 +156,8 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await engine.dispose()
 
 
-def open_journey(house: House) -> Journey:
-    """The way of a call through the rooms of this house."""
+def open_journey(house: House, traces: Traces | None = None) -> Journey:
+    """The way of a call through the rooms of this house; with spans of it, where they are asked for."""
     settings = house.settings
     return Journey(
         house.clock,
@@ -181,6 +182,7 @@ def open_journey(house: House) -> Journey:
             memory_max_bytes=settings.idempotency_memory_max_bytes,
         ),
         house.refusals,
+        traces,
     )
 
 
@@ -207,6 +209,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
         unreadable=partial(unreadable, house.redis, settings.shards),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
+        retention_years=settings.retention_years,
         seller=_seller(settings),
         chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),
         proxies=proxies,

@@ -42,6 +42,7 @@ from gateway.meter.sizes import SUCCESSORS
 from gateway.meter.tally import StreamTally, outcome_of_whole
 from gateway.metrics import UNKNOWN_SNAPSHOTS, CallCounts, count_absorbed
 from gateway.repeat import ReadOn, Repeats
+from gateway.traces import Traces
 from gateway.trip import ClientGone, Door, Expected, Trip, tokens_expected
 from gateway.upstream.faults import code_of, fault_of
 from gateway.upstream.reply import UpstreamAnswer
@@ -80,6 +81,7 @@ class Journey:
         counts: CallCounts,
         repeats: Repeats,
         refusals: Refusals,
+        traces: Traces | None = None,
     ) -> None:
         self._clock = clock
         self._identify = identify
@@ -93,12 +95,16 @@ class Journey:
         self._counts = counts
         self._repeats = repeats
         self._refusals = refusals
+        self._traces = traces
 
     async def carry(self, door: Door) -> None:
         """Answer one call, whatever happens."""
         begun, accepted_ns = time.monotonic(), self._clock.now_ns()
         trip = Trip(door, accepted_ns)
         self._counts.began()
+        if self._traces is not None:
+            context = door.header(b"traceparent"), door.header(b"tracestate")
+            trip.trace = self._traces.begin(*context, door.endpoint.upstream_path, accepted_ns, begun)
         task = self._deadlines.begin()
         try:
             trip.outcome = await self._carry(trip)
@@ -123,7 +129,10 @@ class Journey:
             self._counts.ended(trip.outcome, seconds, trip.code)
             if trip.answered_s:
                 self._counts.served(*trip.parts_s(begun, ended))
-            self._call_log.add(trip.facts(seconds))
+            facts = trip.facts(seconds)
+            self._call_log.add(facts)
+            if trip.trace is not None:
+                trip.trace.end(facts, trip.answered_s, ended)
 
     async def _tell(self, trip: Trip, error: GatewayError) -> None:
         if trip.door.started:
@@ -159,6 +168,8 @@ class Journey:
         door, hold = trip.door, lease.hold
         trip.sent_s = time.monotonic()
         errand = Errand(hold.call.caller.account_id, hold.call.price.model, tokens_expected(hold.call))
+        if trip.trace is not None:
+            errand.trace = trip.trace.calls(door.endpoint.upstream_path, hold.call.price.model, trip.sent_s)
         try:
             answer = await self._solar.send(
                 door.endpoint.upstream_path, ask.body, door.content_type, errand, lease.sent

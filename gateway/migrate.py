@@ -2,7 +2,7 @@
 
 The migrations lie in deploy/migrations (in an installed wheel: gateway/migrations). Who migrates owns the tables; the gateway may be
 given a role that does not (`app_role`), and then cannot change what it has written: of the ledger and the audit log it may read and
-append, nothing more; it deletes nothing, and makes a month's partition by a function that runs as the owner.
+append, nothing more; it deletes nothing but what it is done with, and makes a month's partition by a function that runs as the owner.
 Errors: what SQLAlchemy and Alembic raise.
 """
 
@@ -25,6 +25,9 @@ APPEND_ONLY = (
     "closed_month",
 )
 """What the application may add to and never change. Their partitions it reaches only through them."""
+
+MAY_DELETE = ("stripe_event",)
+"""What it throws away by itself, once it is old: what Stripe sent, and what was done with it."""
 
 _GRANTS = """
 DO $grants$
@@ -52,6 +55,9 @@ BEGIN
         ELSE
             EXECUTE format('GRANT SELECT, INSERT, UPDATE ON %I TO %I', of.name, role);
         END IF;
+        IF of.name = ANY (ARRAY[{may_delete}]) THEN
+            EXECUTE format('GRANT DELETE ON %I TO %I', of.name, role);
+        END IF;
     END LOOP;
     EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION ledger_partition(integer) TO %I', role);
@@ -60,8 +66,9 @@ END $grants$"""
 
 def grants(role: str) -> str:
     """What gives a role no more than the application needs; run again with each migration, so that new tables are in it."""
-    named = ", ".join(f"'{name}'" for name in APPEND_ONLY)
-    return _GRANTS.replace("{append_only}", named).replace("{role}", role.replace("'", "''"))
+    append_only, may_delete = (", ".join(f"'{name}'" for name in names) for names in (APPEND_ONLY, MAY_DELETE))
+    grants = _GRANTS.replace("{append_only}", append_only).replace("{may_delete}", may_delete)
+    return grants.replace("{role}", role.replace("'", "''"))
 
 
 def configuration(database_url: str) -> Config:

@@ -100,6 +100,9 @@ class KeepingDoor:
     def address(self) -> Address | None:
         return self._door.address()
 
+    def header(self, name: bytes) -> bytes | None:
+        return self._door.header(name)
+
     async def read_body(self) -> bytes:
         return await self._door.read_body()
 

@@ -271,6 +271,13 @@ class Settings(BaseSettings):
     usage_wait_s: float = Field(default=2.0, ge=0, le=30)
     month_grace_s: int = Field(default=7200, ge=0, le=864_000)
 
+    retention_years: int = Field(
+        default=10,
+        ge=1,
+        le=30,
+        description="invoices and payments keep their names for so long (Korea: Commercial Act art. 33, ten years)",
+    )
+
     # ---- who sends the invoices (kept on each as it was when it was issued)
     seller_name: str = Field(default="Upstage", max_length=200)
     seller_registration_number: str = Field(default="", max_length=20, description="ten digits, for Korea's tax office")
@@ -292,6 +299,16 @@ class Settings(BaseSettings):
     alert_attempts_max: int = Field(default=20, ge=1, le=100, description="such rows, ever later, before it gives up")
     alert_private_addresses: Literal["refuse", "allow"] = Field(
         default="refuse", description="may an alert be sent into a private network?"
+    )
+
+    # ---- traces
+    traces_url: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="a collector's OTLP address, such as http://collector:4318/v1/traces",
+    )
+    traces_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="of calls whose caller does not say, so many are traced"
     )
 
     # ---- Stripe

@@ -22,6 +22,7 @@ from gateway.keys.address import Address
 from gateway.meter.endpoint import Counts, Endpoint
 from gateway.meter.estimate import prompt_tokens_best
 from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound, prompt_tokens_bound
+from gateway.traces import CallTrace
 
 _LAST_OF_MS = timedelta(microseconds=999)
 
@@ -44,6 +45,7 @@ class Door(Protocol):
     @property
     def started(self) -> bool: ...
     def address(self) -> Address | None: ...
+    def header(self, name: bytes) -> bytes | None: ...
     async def read_body(self) -> bytes: ...
     async def start(self, status: int, headers: dict[str, str]) -> None: ...
     def put(self, data: bytes) -> bool: ...
@@ -107,6 +109,7 @@ class Trip:
         "seat",
         "sent_s",
         "settled",
+        "trace",
         "uuid",
     )
 
@@ -120,6 +123,7 @@ class Trip:
         self.attempts_before = 0
         self.caller: Caller | None = None
         self.kept: Kept | None = None
+        self.trace: CallTrace | None = None
         self.call: Call | None = None
         self.settled: Outcome | None = None
         self.seat: Seat | None = None

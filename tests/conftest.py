@@ -65,7 +65,7 @@ async def redis(stores: Stores) -> AsyncIterator[Redis]:
 @pytest.fixture(scope="session")
 def two_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """`solar-gateway serve --sandbox --workers 2`, as a user starts it."""
-    with Gateway.started(tmp_path_factory.mktemp("gateway"), workers=2, environment=_PROXIES) as running:
+    with Gateway.started(tmp_path_factory.mktemp("gateway"), workers=2, environment=_PROXIES, covered=True) as running:
         yield running
 
 
@@ -81,7 +81,7 @@ def either_door(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
         yield request.getfixturevalue("two_workers")
         return
     environment = {"GATEWAY_DOOR": "asgi", **_PROXIES}
-    with Gateway.started(tmp_path_factory.mktemp("asgi"), workers=2, environment=environment) as running:
+    with Gateway.started(tmp_path_factory.mktemp("asgi"), workers=2, environment=environment, covered=True) as running:
         yield running
 
 

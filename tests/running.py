@@ -33,6 +33,14 @@ def command() -> list[str]:
     return [str(Path(sys.executable).parent / "solar-gateway")]
 
 
+def inherited_environment(*, covered: bool) -> dict[str, str]:
+    """Ours, without settings of a gateway. `covered`: what it runs is measured too, where we are; that costs it twice its CPU, so it is
+    for the gateways that many tests share, and for none of those that run under load.
+    """
+    left_out = ("GATEWAY_",) if covered else ("GATEWAY_", "COVERAGE_PROCESS")
+    return {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+
+
 @dataclass
 class Gateway:
     """A running gateway."""
@@ -52,10 +60,10 @@ class Gateway:
     @classmethod
     @contextmanager
     def started(
-        cls, data_dir: Path, *, workers: int = 1, environment: Mapping[str, str] | None = None
+        cls, data_dir: Path, *, workers: int = 1, environment: Mapping[str, str] | None = None, covered: bool = False
     ) -> Iterator[Gateway]:
         """Start one and stop it at the end; it must exit with 0."""
-        gateway = cls.start(data_dir, workers=workers, environment=environment)
+        gateway = cls.start(data_dir, workers=workers, environment=environment, covered=covered)
         try:
             yield gateway
         finally:
@@ -64,11 +72,13 @@ class Gateway:
         assert code == 0, f"the gateway exited with {code}: {gateway.log()[-2000:]}"
 
     @classmethod
-    def start(cls, data_dir: Path, *, workers: int = 1, environment: Mapping[str, str] | None = None) -> Gateway:
+    def start(
+        cls, data_dir: Path, *, workers: int = 1, environment: Mapping[str, str] | None = None, covered: bool = False
+    ) -> Gateway:
         data_dir.mkdir(parents=True, exist_ok=True)
         log_path = data_dir / f"serve-{next(_numbers)}.log"
         given = {"GATEWAY_DATA_DIR": str(data_dir), "GATEWAY_OPS_PORT": "0", "COLUMNS": "200", **(environment or {})}
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+        inherited = inherited_environment(covered=covered)
         with log_path.open("wb") as log:
             process = subprocess.Popen(
                 [*command(), "serve", "--sandbox", "--port", "0", "--workers", str(workers)],
@@ -96,7 +106,7 @@ class Gateway:
     ) -> Iterator[Gateway]:
         """One without a sandbox, on another's Postgres and Solar, and a Redis of its own; it must exit with 0."""
         home.mkdir(parents=True, exist_ok=True)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+        inherited = inherited_environment(covered=False)
         log_path = home / f"serve-{next(_numbers)}.log"
         given = {
             "GATEWAY_DATABASE_URL": other.addresses["database_url"],

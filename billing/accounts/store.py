@@ -1,6 +1,6 @@
 """Accounts in Postgres: make, change, list. Each change is in the audit log and raises the account's epoch.
 
-Errors: `AccountNotFound`; `WrongRegistrationNumber` before anything is written.
+Errors: `AccountNotFound`, `AccountOpen`; `WrongRegistrationNumber` before anything is written.
 """
 
 from __future__ import annotations
@@ -16,6 +16,18 @@ from sqlmodel import col, select
 from billing.accounts.registration import check_number
 from billing.accounts.tables import Account, AuditEntry
 from billing.ids import new_id
+
+ERASED = "erased"
+"""What stands in the place of a name that was taken away."""
+PERSONAL = ("name", "tax_registration_number", "tax_details", "alert_webhook_url")
+"""Of these the audit log says that they changed, never to what: it is kept for good, and cannot be edited."""
+
+
+class AccountOpen(ValueError):
+    """Only a closed account's personal data can be taken away."""
+
+    def __init__(self, account_id: str) -> None:
+        super().__init__(f"account {account_id} is not closed; close it first")
 
 
 class AccountNotFound(LookupError):
@@ -35,7 +47,7 @@ async def create(session: AsyncSession, values: Mapping[str, Any], actor: str, n
     )
     session.add(account)
     await session.flush()
-    audit(session, actor, "account.create", account_id, {"name": account.name, "kind": account.kind}, now)
+    audit(session, actor, "account.create", account_id, {"kind": account.kind}, now)
     return account
 
 
@@ -51,7 +63,23 @@ async def change(
     for name, value in values.items():
         setattr(account, name, value)
     account.epoch += 1
-    audit(session, actor, "account.change", account_id, {name: str(value) for name, value in values.items()}, now)
+    told = {name: "changed" if name in PERSONAL else str(value) for name, value in values.items()}
+    audit(session, actor, "account.change", account_id, told, now)
+    await session.flush()
+    return account
+
+
+async def erase(session: AsyncSession, account_id: str, actor: str, now: datetime) -> Account:
+    """Take the personal data of a closed account away. Safe to repeat."""
+    account = await session.get(Account, account_id, with_for_update=True)
+    if account is None:
+        raise AccountNotFound(account_id)
+    if account.status != "closed":
+        raise AccountOpen(account_id)
+    account.name = ERASED
+    account.tax_registration_number = account.tax_details = account.alert_webhook_url = None
+    account.epoch += 1
+    audit(session, actor, "account.erase", account_id, {}, now)
     await session.flush()
     return account
 

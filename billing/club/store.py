@@ -14,6 +14,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
@@ -227,3 +228,12 @@ def months_later(instant: datetime, months: int) -> datetime:
         except ValueError:
             continue
     return instant.replace(year=year, month=month + 1)
+
+
+async def erase_notes(session: AsyncSession, account_id: str) -> None:
+    """Take away what was noted beside an account's contributions; their counts stay."""
+    await session.execute(
+        update(Contribution)
+        .where(col(Contribution.account_id) == account_id, col(Contribution.note).is_not(None))
+        .values(note=None)
+    )

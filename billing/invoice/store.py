@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import col
 
+from billing.accounts.store import ERASED
 from billing.ids import new_id
 from billing.invoice.credit import CreditDraft
 from billing.invoice.draft import Draft, DraftLine
@@ -127,3 +129,16 @@ def to_row_line(line: DraftLine, invoice_id: str) -> InvoiceLine:
         billing_month=line.billing_month,
         granted=line.granted,
     )
+
+
+async def erase_parties(session: AsyncSession, account_id: str, kept_from: datetime) -> tuple[int, datetime | None]:
+    """Take the payer off invoices that need not be kept any more: (how many must be, when the newest of these was issued)."""
+    mine = col(Invoice.account_id) == account_id
+    await session.execute(
+        update(Invoice)
+        .where(mine, col(Invoice.issued_at) < kept_from)
+        .values(payer_name=ERASED, tax_registration_number=None, payer_details=None)
+    )
+    kept = select(func.count(), func.max(Invoice.issued_at)).where(mine, col(Invoice.issued_at) >= kept_from)
+    count, newest = (await session.execute(kept)).one()
+    return count, newest

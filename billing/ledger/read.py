@@ -79,3 +79,10 @@ async def proof_root(session: AsyncSession, account_id: str, month: str) -> str 
     """What the entries booked into an account's month lead to (PROOF.md); None where there are none, or none that is proved."""
     found = await session.get(LedgerProof, (account_id, month), populate_existing=True)
     return None if found is None or not found.entries else Chain(found.entries, found.head).root()
+
+
+async def unclosed_months(session: AsyncSession, account_id: str) -> list[str]:
+    """Months that hold entries of an account and are not closed."""
+    booked = select(LedgerProof.booked_month).where(col(LedgerProof.account_id) == account_id)
+    open_months = booked.where(col(LedgerProof.booked_month).not_in(select(ClosedMonth.month)))
+    return sorted((await session.execute(open_months)).scalars())

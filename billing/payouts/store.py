@@ -11,11 +11,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from sqlalchemy import or_, update
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from billing.accounts.registration import WrongRegistrationNumber, check_number
-from billing.accounts.store import audit, get
+from billing.accounts.store import ERASED, audit, get
 from billing.fx import RateMissing, newest
 from billing.ids import new_id
 from billing.money import MINOR_UNIT, add, multiply, to_wire_decimal
@@ -215,3 +216,17 @@ def _reason(reason: str) -> str:
     if not reason.strip() or len(reason) > REASON_MAX:
         raise ValueError(f"reason: say why, in at most {REASON_MAX} characters")
     return reason
+
+
+async def erase_payees(session: AsyncSession, account_id: str, kept_from: datetime) -> datetime | None:
+    """Take away whom an account was paid to, but for those to whom something was paid since `kept_from`: when they last were."""
+    last_paid = select(func.max(Payout.made_at)).where(col(Payout.payee_id) == Payee.id).scalar_subquery()
+    await session.execute(
+        update(Payee)
+        .where(col(Payee.account_id) == account_id, or_(last_paid.is_(None), last_paid < kept_from))
+        .values(legal_name=ERASED, registration_number=None, destination={})
+    )
+    newest = select(func.max(Payout.made_at)).where(
+        col(Payout.account_id) == account_id, col(Payout.made_at) >= kept_from
+    )
+    return (await session.execute(newest)).scalar_one()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,13 +32,18 @@ class StoreBusy(StoreUnavailable):
     """More waits for Redis than may: the command was not sent."""
 
 
+def _tls_of(options: Mapping[str, Any]) -> ssl.SSLContext:
+    """Whom to trust: those of `?ssl_ca_certs=/path/to/ca.pem` (redis-py's word), else those that this machine trusts."""
+    return ssl.create_default_context(cafile=options.get("ssl_ca_certs"))
+
+
 class Pipe:
     """A connection that is made when it is needed, and made again when it broke. Of one event loop."""
 
     def __init__(self, url: str, *, timeout_s: float, waiting_max: int, hello: tuple[Command, ...] = ()) -> None:
         options = parse_url(url)
         self._host, self._port = str(options.get("host", "127.0.0.1")), int(options.get("port", 6379))
-        self._tls = ssl.create_default_context() if url.startswith("rediss://") else None
+        self._tls = _tls_of(options) if url.startswith("rediss://") else None
         self._timeout_s = timeout_s
         self._waiting_max = waiting_max
         self._hello = (*_credentials(options), *hello)

@@ -57,6 +57,11 @@ async def new_secret(session: Session, account_id: str, now: datetime) -> str:
     return secret
 
 
+async def erase_secret(session: Session, account_id: str) -> None:
+    """Forget what signed an account's alerts."""
+    await session.execute(update(AlertSecret).where(col(AlertSecret.account_id) == account_id).values(secret=""))
+
+
 async def budgets_of_page(session: Session, after: str, now: datetime) -> tuple[list[Budget], str | None]:
     """The budgets of the next accounts that have any, and the cursor of the page that follows."""
     capped = select(ApiKey.account_id).where(col(ApiKey.monthly_cap).is_not(None))

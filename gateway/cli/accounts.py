@@ -5,12 +5,13 @@ The gateway knows limits and tax as wholes: what is left out of them is lifted, 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from billing.invoice.parties import PARTY_DETAILS
-from gateway.cli.operator_client import DEFAULT_URL, WrongArgument
+from gateway.cli.operator_client import DEFAULT_URL, Answer, WrongArgument
 from gateway.cli.terminal import ROWS_MAX, AccountId, AsJson, RowsMax, Url, operator, print_list, print_one
 
 app = typer.Typer(no_args_is_help=True, help="Who pays: currency, cap, limits, tax, and whether they may call.")
@@ -21,6 +22,15 @@ Cap: TypeAlias = Annotated[str | None, typer.Option("--monthly-cap", metavar="AM
 Requests: TypeAlias = Annotated[str | None, typer.Option("--requests-per-minute", metavar="N", help="Or `none`.")]
 Tokens: TypeAlias = Annotated[str | None, typer.Option("--tokens-per-minute", metavar="N", help="Or `none`.")]
 Concurrency: TypeAlias = Annotated[str | None, typer.Option("--concurrency", metavar="N", help="Or `none`.")]
+ModelLimit: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model-limit",
+        metavar="MODEL:LIMIT=N,…",
+        help="Limits of one model's calls beside those of all, such as `solar-pro4:requests-per-minute=60,concurrency=4`; "
+        "`solar-pro4:none` lifts them. May be repeated.",
+    ),
+]
 Prepaid: TypeAlias = Annotated[str | None, typer.Option("--prepaid-balance", metavar="AMOUNT")]
 TaxCountry: TypeAlias = Annotated[str | None, typer.Option("--tax-country", metavar="KR", help="Or `none`.")]
 TaxNumber: TypeAlias = Annotated[str | None, typer.Option("--tax-number", help="The registration number.")]
@@ -76,6 +86,7 @@ def create(
     requests_per_minute: Requests = None,
     tokens_per_minute: Tokens = None,
     concurrency: Concurrency = None,
+    model_limit: ModelLimit = None,
     tax_country: TaxCountry = None,
     tax_number: TaxNumber = None,
     tax_detail: TaxDetail = None,
@@ -98,7 +109,7 @@ def create(
         body = {
             **given(texts),
             **cap_of(monthly_cap),
-            **limits_of(requests_per_minute, tokens_per_minute, concurrency),
+            **limits_of(requests_per_minute, tokens_per_minute, concurrency, model_limit),
             **_tax_of(tax_country, tax_number, tax_detail),
             **_alerts_to(alert_webhook_url),
         }
@@ -129,6 +140,7 @@ def change(
     requests_per_minute: Requests = None,
     tokens_per_minute: Tokens = None,
     concurrency: Concurrency = None,
+    model_limit: ModelLimit = None,
     tax_country: TaxCountry = None,
     tax_number: TaxNumber = None,
     tax_detail: TaxDetail = None,
@@ -137,7 +149,7 @@ def change(
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given, from the next call on. The three limits are set together."""
+    """Change what is given, from the next call on. The three limits of all calls are set together; a model's limits each for itself."""
     with operator(url) as gateway:
         texts = {
             "name": name,
@@ -146,13 +158,10 @@ def change(
             "owner_group": owner_group,
         }
         limits = (requests_per_minute, tokens_per_minute, concurrency)
-        if None in limits and any(limits):
-            missing = next(option for option, text in zip(LIMITS, limits, strict=True) if text is None)
-            raise WrongArgument(f"--{missing}: the three limits are set together; give it too, as a number or `none`")
         body = {
             **given(texts),
             **cap_of(monthly_cap),
-            **limits_of(*limits),
+            **changed_limits(lambda: gateway.get("accounts", account), limits, model_limit),
             **_tax_of(tax_country, tax_number, tax_detail),
         }
         body |= _alerts_to(alert_webhook_url)
@@ -191,11 +200,53 @@ def cap_of(text: str | None) -> dict[str, str | None]:
     return {} if text is None else {"monthly_cap": None if text == NONE else text}
 
 
-def limits_of(requests: str | None, tokens: str | None, concurrency: str | None) -> dict[str, Any]:
+def limits_of(
+    requests: str | None, tokens: str | None, concurrency: str | None, of_models: list[str] | None = None
+) -> dict[str, Any]:
     """The limits as one object, where any is named; raises `WrongArgument`."""
     texts = dict(zip(LIMITS, (requests, tokens, concurrency), strict=True))
-    limits = {option.replace("-", "_"): _limit(option, text) for option, text in texts.items()}
-    return {} if all(text is None for text in texts.values()) else {"limits": limits}
+    limits: dict[str, Any] = {option.replace("-", "_"): _limit(option, text) for option, text in texts.items()}
+    models = _model_limits(of_models)
+    if models:
+        limits["models"] = {model: own for model, own in models.items() if own is not None}
+    return {"limits": limits} if models or any(text is not None for text in texts.values()) else {}
+
+
+def changed_limits(
+    known: Callable[[], Answer],
+    three: tuple[str | None, str | None, str | None],
+    of_models: list[str] | None,
+) -> dict[str, Any]:
+    """The limits as one object: what is not named stays as it is known; raises `WrongArgument` where only some of the three are."""
+    if not any(three) and not of_models:
+        return {}
+    if None in three and any(three):
+        missing = next(option for option, text in zip(LIMITS, three, strict=True) if text is None)
+        raise WrongArgument(f"--{missing}: the three limits are set together; give it too, as a number or `none`")
+    before: Mapping[str, Any] = known().value["limits"]
+    models = {**before.get("models", {}), **_model_limits(of_models)}
+    limits = limits_of(*three)["limits"] if any(three) else {name: before[name] for name in before if name != "models"}
+    return {"limits": {**limits, "models": {model: own for model, own in models.items() if own is not None}}}
+
+
+def _model_limits(texts: list[str] | None) -> dict[str, dict[str, int | None] | None]:
+    """Model → its limits, None for `none`."""
+    return dict(map(_model_limit, texts or []))
+
+
+def _model_limit(text: str) -> tuple[str, dict[str, int | None] | None]:
+    model, is_there, named = text.rpartition(":")
+    if not is_there or not model:
+        raise WrongArgument(f"--model-limit: {text!r} is no MODEL:LIMIT=N,… such as solar-pro4:requests-per-minute=60")
+    if named == NONE:
+        return model, None
+    limits: dict[str, int | None] = {}
+    for part in named.split(","):
+        option, _, number = part.partition("=")
+        if option not in LIMITS:
+            raise WrongArgument(f"--model-limit: {option!r} is none of {', '.join(LIMITS)}")
+        limits[option.replace("-", "_")] = _limit("model-limit", number)
+    return model, limits
 
 
 def _limit(option: str, text: str | None) -> int | None:
@@ -226,3 +277,17 @@ def _detail(text: str) -> tuple[str, str]:
     if not is_there or name not in PARTY_DETAILS:
         raise WrongArgument(f"--tax-detail: {text!r} is no NAME=TEXT with one of {', '.join(PARTY_DETAILS)}")
     return name, value
+
+
+@app.command()
+def erase(
+    account: AccountId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it: it cannot be undone.")] = False,
+    url: Url = DEFAULT_URL,
+    as_json: AsJson = False,
+) -> None:
+    """Take the personal data of a closed account away; says what the law keeps, and until when."""
+    with operator(url) as gateway:
+        if not yes:
+            raise WrongArgument("what is erased cannot be brought back; say --yes to do it")
+        print_one(gateway.post("accounts", account, "erase"), as_json, "Personal data erased")

@@ -9,7 +9,18 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from gateway.cli.accounts import NONE, Cap, Concurrency, Requests, Tokens, cap_of, given, limits_of
+from gateway.cli.accounts import (
+    NONE,
+    Cap,
+    Concurrency,
+    ModelLimit,
+    Requests,
+    Tokens,
+    cap_of,
+    changed_limits,
+    given,
+    limits_of,
+)
 from gateway.cli.operator_client import DEFAULT_URL, Answer, WrongArgument
 from gateway.cli.terminal import (
     ROWS_MAX,
@@ -50,6 +61,7 @@ def create(
     requests_per_minute: Requests = None,
     tokens_per_minute: Tokens = None,
     concurrency: Concurrency = None,
+    model_limit: ModelLimit = None,
     expires_at: Annotated[str | None, typer.Option(metavar="INSTANT", help="Such as 2026-12-31T00:00:00Z.")] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only this model; may be repeated.")] = None,
     endpoint: Annotated[list[str] | None, typer.Option(help="Only this endpoint; may be repeated.")] = None,
@@ -63,7 +75,7 @@ def create(
         body = {
             **given({"name": name, "expires_at": expires_at, "scopes": scopes or None}),
             **cap_of(monthly_cap),
-            **limits_of(requests_per_minute, tokens_per_minute, concurrency),
+            **limits_of(requests_per_minute, tokens_per_minute, concurrency, model_limit),
         }
         _print_secret(gateway.post("accounts", account, "keys", body=body), as_json, "Key created")
 
@@ -80,16 +92,22 @@ def change(
     key: KeyId,
     name: Annotated[str | None, typer.Option(help="What people call it.")] = None,
     monthly_cap: Cap = None,
+    requests_per_minute: Requests = None,
+    tokens_per_minute: Tokens = None,
+    concurrency: Concurrency = None,
+    model_limit: ModelLimit = None,
     expires_at: Annotated[
         str | None, typer.Option(metavar="INSTANT", help="Such as 2026-12-31T00:00:00Z, or `none`.")
     ] = None,
     url: Url = DEFAULT_URL,
     as_json: AsJson = False,
 ) -> None:
-    """Change what is given, from the next call on."""
+    """Change what is given, from the next call on. The three limits of all calls are set together; a model's limits each for itself."""
     with operator(url) as gateway:
+        limits = (requests_per_minute, tokens_per_minute, concurrency)
         expiry = {} if expires_at is None else {"expires_at": None if expires_at == NONE else expires_at}
         body = {**given({"name": name}), **cap_of(monthly_cap), **expiry}
+        body |= changed_limits(lambda: gateway.get("keys", key), limits, model_limit)
         if not body:
             raise WrongArgument("nothing to change is named; see `solar-gateway keys change --help`")
         print_one(gateway.patch("keys", key, body=body), as_json, "Key changed")

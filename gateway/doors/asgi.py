@@ -51,6 +51,9 @@ class AsgiDoor:
     def address(self) -> Address | None:
         return self._proxies.caller_address(self._peer, self._headers)
 
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for known, value in self._headers if known == name), None)
+
     async def read_body(self) -> bytes:
         """The whole body; raises `RequestTooLarge` before reading more than the bound."""
         check_body_headers(self._headers, self._body_max_bytes)

@@ -213,6 +213,9 @@ class InferenceCycle:
         peer = self._protocol.client
         return self._protocol.proxies.caller_address(peer[0] if peer else None, self.head.headers)
 
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for known, value in self.head.headers if known == name), None)
+
     async def read_body(self) -> bytes:
         """The whole body; raises `RequestTooLarge` before holding more than the bound and one read."""
         if self._whole_body is not None:

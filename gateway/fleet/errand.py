@@ -31,6 +31,7 @@ class Errand:
         "queue_until_s",
         "tag",
         "tokens",
+        "trace",
         "tried",
         "unreached",
         "waits",
@@ -41,6 +42,8 @@ class Errand:
         self.model = model
         self.tokens = tokens
         """What it is expected to count against a minute's tokens."""
+        self.trace = b""
+        """A header line that goes with each attempt; empty where the call is not traced."""
         self.attempts = 0
         self.lost: tuple[Lost, ...] = ()
         self.tried: tuple[int, ...] = ()

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
-from billing.accounts.store import audit, raise_epoch
+from billing.accounts.store import ERASED, audit, raise_epoch
 from billing.accounts.tables import Account
 from billing.ids import new_id
 from gateway.errors import Conflict
@@ -42,7 +42,7 @@ async def create_key(
     )
     epoch = await raise_epoch(session, account_id)
     session.add(key)
-    audit(session, actor, "key.create", key.id, {"account": account_id, "name": key.name}, now)
+    audit(session, actor, "key.create", key.id, {"account": account_id}, now)
     await session.flush()
     return key, secret, epoch
 
@@ -69,7 +69,8 @@ async def change_key(
     for name, value in values.items():
         setattr(key, name, value)
     epoch = await raise_epoch(session, key.account_id)
-    audit(session, actor, "key.change", key.id, {name: str(value) for name, value in values.items()}, now)
+    told = {name: "changed" if name == "name" else str(value) for name, value in values.items()}
+    audit(session, actor, "key.change", key.id, told, now)
     await session.flush()
     return key, epoch
 
@@ -89,6 +90,16 @@ async def revoke_key(session: AsyncSession, key_id: str, actor: str, now: dateti
     audit(session, actor, "key.revoke", key.id, {"account": key.account_id}, now)
     await session.flush()
     return key, epoch
+
+
+async def erase_keys(session: AsyncSession, account_id: str, now: datetime) -> int:
+    """End all keys of an account and take their names and addresses away; returns how many."""
+    keys = await keys_of(session, account_id)
+    for key in keys:
+        key.revoked_at = key.revoked_at or now
+        key.name, key.scopes = ERASED, {}
+    await session.flush()
+    return len(keys)
 
 
 async def keys_of(session: AsyncSession, account_id: str) -> Sequence[ApiKey]:

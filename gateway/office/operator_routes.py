@@ -9,6 +9,7 @@ from gateway.edge.keys import AccountKeys, Keys
 from gateway.edge.operator import Accounts
 from gateway.edge.pricing import PRICING
 from gateway.office.club import CLUB
+from gateway.office.erasure import ERASURE
 from gateway.office.invoices import INVOICES
 from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
@@ -26,5 +27,6 @@ OPERATOR_ROUTES: list[Any] = [
     *CLUB,
     *MONTHS,
     *OPERATORS,
+    *ERASURE,
     *STRIPE,
 ]

@@ -22,6 +22,7 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "POST /accounts": _ADMIN,
     "GET /accounts/{account_id}": _LOOK,
     "PATCH /accounts/{account_id}": _ADMIN,
+    "POST /accounts/{account_id}/erase": _ADMIN,
     "GET /accounts/{account_id}/alerts": _LOOK,
     "GET /accounts/{account_id}/keys": _LOOK,
     "POST /accounts/{account_id}/keys": _ADMIN,

@@ -16,7 +16,8 @@ from typing import IO
 from gateway.app import open_house
 from gateway.metrics import exposition
 from gateway.processes.supervisor import Supervisor
-from gateway.settings import read_settings
+from gateway.settings import SettingsError, read_settings
+from gateway.traces import TracesMissing, check_traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,10 @@ async def run_stack(
     """Run until `stopping`; `serving` is told the base URL ("" where there are no workers) once every process is ready."""
     os.environ.update(environment)
     settings = read_settings()
+    try:
+        check_traces(settings.traces_url)
+    except TracesMissing as error:
+        raise SettingsError(f"{error}") from None
     async with open_house(settings) as house:
         supervisor = Supervisor(
             environment,

@@ -11,6 +11,8 @@ import argparse
 import asyncio
 import signal
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import uvicorn
 import uvloop
@@ -21,12 +23,24 @@ from gateway.logs import set_up_logs
 from gateway.processes.lifeline import end_with_parent
 from gateway.processes.server import LEAVING, Server, announce_ready
 from gateway.settings import Settings, read_settings
+from gateway.traces import Traces, open_traces
+
+
+@asynccontextmanager
+async def opened_traces(settings: Settings) -> AsyncIterator[Traces | None]:
+    """Where spans come from, if they are asked for; what waits is sent at the end, off the loop, because that may take a while."""
+    traces = open_traces(settings.traces_url, settings.traces_ratio)
+    try:
+        yield traces
+    finally:
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
 
 
 async def serve(settings: Settings, fd: int) -> None:
     """Serve until told to stop."""
-    async with open_house(settings) as house:
-        journey = open_journey(house)
+    async with open_house(settings) as house, opened_traces(settings) as traces:
+        journey = open_journey(house, traces)
         door = fast_door(house, journey)
         config = uvicorn.Config(
             http_app(house, journey),

@@ -40,6 +40,8 @@ class Parcel(NamedTuple):
     content_type: str
     on_sent: Callable[[], None] | None = None
     """Called when the request is written; before it is handed over, where the transport cannot tell."""
+    trace: bytes = b""
+    """A whole header line more, or none."""
 
 
 class Line:
@@ -64,13 +66,16 @@ class Line:
 
     async def post(self, parcel: Parcel) -> tuple[int, Headers, httpx.AsyncByteStream]:
         """(status, headers, the body to be read); returns when the headers are there."""
-        path, body, content_type, on_sent = parcel
+        path, body, content_type, on_sent, trace = parcel
         if self._pooled is not None:
-            head = self._head_of(path, content_type) + b"content-length: %d\r\n\r\n" % len(body)
+            head = self._head_of(path, content_type) + trace + b"content-length: %d\r\n\r\n" % len(body)
             outgoing = Outgoing(head + body, None, len(body), False, True)
             exchange = await self._pooled.exchange(self._origin, outgoing, self._timeouts, on_sent)
             return exchange.answer.status, exchange.answer.headers, exchange
         request = self._request(path, body, content_type)
+        if trace:
+            name, _, value = trace.strip().partition(b": ")
+            request.headers[name.decode("ascii")] = value.decode("ascii")
         if on_sent is not None:
             on_sent()
         async with asyncio.timeout(self._first_byte_s):

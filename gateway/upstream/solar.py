@@ -47,7 +47,7 @@ class Solar:
         What became of attempts that brought none stands in the errand.
         """
         errand = errand or Errand("", "", 0)
-        parcel = Parcel(path, body, content_type, on_sent)
+        parcel = Parcel(path, body, content_type, on_sent, errand.trace)
         seat = self.fleet.seat(errand)
         failure = None
         if seat is not None:

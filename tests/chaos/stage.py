@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 import re
 import signal
@@ -29,7 +28,7 @@ from gateway.sandbox.prices import post_list_prices
 from gateway.sandbox.stores import Stores
 from tests.chaos.disk import SmallDisk, small_disk
 from tests.fakes.fault_proxy import Fault, FaultProxy, Way
-from tests.running import command
+from tests.running import command, inherited_environment
 from tests.waiting import wait_until
 
 WORKERS = 2
@@ -185,7 +184,7 @@ def _solar() -> Any:
 @contextmanager
 def serving(log_path: Path, environment: dict[str, str], *, workers: int = WORKERS) -> Any:
     """`solar-gateway serve`; its log goes through a pipe, so that no limit on files reaches it."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+    inherited = inherited_environment(covered=False)
     with log_path.open("wb") as log:
         copier = subprocess.Popen(
             [sys.executable, "-c", _COPY], stdin=subprocess.PIPE, stdout=log, start_new_session=True

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Mapping
@@ -19,7 +18,7 @@ import httpx
 
 from gateway.sandbox.server import free_port
 from tests.deploy.files import DEPLOY, yaml_documents
-from tests.running import command
+from tests.running import command, inherited_environment
 from tests.waiting import wait_until
 
 _START_S = 60
@@ -46,7 +45,7 @@ class Service:
             "GATEWAY_SHUTDOWN_DELAY_S": _compose_environment()["GATEWAY_SHUTDOWN_DELAY_S"],
             "COLUMNS": "200",
         }
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
+        inherited = inherited_environment(covered=False)
         self._environment = inherited | dict(environment) | own
         (data_dir / name).mkdir()
 

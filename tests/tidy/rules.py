@@ -102,6 +102,7 @@ DOORS: Final[Mapping[str, tuple[str, ...]]] = {
 SDK_LIBRARIES: Final = frozenset({"httpx", "tenacity", "solar_sdk"})  # all that its own pyproject.toml declares
 LATE_IMPORTS: Final[Mapping[str, str]] = {
     "billing/exports/hometax.py": "openpyxl takes half a second to load, at every start of every worker, and is used once a month",
+    "gateway/traces.py": "OpenTelemetry is optional, and costs nothing where nobody asks for traces",
     "gateway/sandbox/*": "the local model is a wheel that is installed only when it is asked for",
 }
 

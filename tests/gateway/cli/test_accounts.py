@@ -58,6 +58,34 @@ def test_the_three_limits_are_changed_together_or_not_at_all(office: Office) -> 
     assert changed["limits"] == {"requests_per_minute": None, "tokens_per_minute": 9000, "concurrency": 4}
 
 
+def test_a_model_gets_limits_of_its_own_that_stay_when_others_are_changed_and_are_lifted_by_none(
+    office: Office,
+) -> None:
+    words = ("--concurrency", "9", "--model-limit", "solar-pro4:requests-per-minute=1,concurrency=2")
+    account = office.json(
+        "accounts", "create", "By model", *words, "--model-limit", "solar-mini4:tokens-per-minute=500"
+    )
+    pro4 = {"requests_per_minute": 1, "tokens_per_minute": None, "concurrency": 2}
+    mini4 = {"requests_per_minute": None, "tokens_per_minute": 500, "concurrency": None}
+    three = {"requests_per_minute": None, "tokens_per_minute": None, "concurrency": 9}
+    assert account["limits"] == {**three, "models": {"solar-pro4": pro4, "solar-mini4": mini4}}
+    key = office.json("keys", "create", account["id"], "k", "--model-limit", "solar-pro4:concurrency=1")
+    assert key["limits"]["models"] == {"solar-pro4": {**dict.fromkeys(pro4), "concurrency": 1}}
+    with office.gateway.caller(key["secret"]) as caller:
+        statuses = [caller.post("/chat/completions", json=QUESTION).status_code for _ in range(2)]
+        assert statuses == [200, 429]
+    numbers = ("--concurrency", "8", "--requests-per-minute", "none", "--tokens-per-minute", "none")
+    changed = office.json("accounts", "change", account["id"], *numbers)
+    assert changed["limits"] == {**three, "concurrency": 8, "models": {"solar-pro4": pro4, "solar-mini4": mini4}}
+    changed = office.json("accounts", "change", account["id"], "--model-limit", "solar-pro4:none")
+    assert changed["limits"] == {**three, "concurrency": 8, "models": {"solar-mini4": mini4}}
+    lifted = office.json("keys", "change", key["id"], "--model-limit", "solar-pro4:none")
+    assert lifted["limits"] == dict.fromkeys(pro4)
+    for wrong in ("solar-pro4", "solar-pro4:speed=1", "solar-pro4:concurrency=x", ":concurrency=1"):
+        code, line = office.refused("accounts", "change", account["id"], "--model-limit", wrong)
+        assert (code, line.partition(":")[0]) == (2, "--model-limit")
+
+
 def test_a_suspended_account_is_refused_until_it_is_restored(office: Office) -> None:
     account = office.json("accounts", "create", "Late payer")
     with office.gateway.caller(office.gateway.key(account["id"])) as caller:

@@ -60,9 +60,9 @@ def _call(office: Office, secret: str) -> None:
 def months(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Office, October]]:
     """The office in November, and what happened in October."""
     folder = tmp_path_factory.mktemp("months")
-    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": MID_OCTOBER}) as running:
+    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": MID_OCTOBER}, covered=True) as running:
         october = _october(Office(running), folder / "card.json")
-    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": NOVEMBER}) as running:
+    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": NOVEMBER}, covered=True) as running:
         yield Office(running), october
 
 

@@ -39,7 +39,7 @@ class Shared(NamedTuple):
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
     folder = tmp_path_factory.mktemp("shares")
-    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": MID_OCTOBER}) as running:
+    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": MID_OCTOBER}, covered=True) as running:
         office = Office(running)
         books, press = (office.json("accounts", "create", name, "--kind", "club")["id"] for name in ("Books", "Press"))
         developer = office.json("accounts", "create", "Cafe Dev", "--tax-country", "KR")["id"]
@@ -52,7 +52,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
         secret = office.json("keys", "create", books, "own")["secret"]
         with running.caller(running.key(developer)) as caller:
             assert caller.post("/chat/completions", json=QUESTION).status_code == 200
-    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": NOVEMBER}) as running:
+    with Gateway.started(folder, environment={"GATEWAY_SANDBOX_CLOCK": NOVEMBER}, covered=True) as running:
         office = Office(running)
         office.does("month", "close", "2026-10")
         yield Shared(office, books, press, developer, secret)

@@ -47,7 +47,7 @@ async def use(url: str, *calls: Any) -> None:
 @pytest.fixture(scope="session")
 async def finance(tmp_path_factory: pytest.TempPathFactory) -> Any:
     environment = {"GATEWAY_SANDBOX_CLOCK": AFTER_OCTOBER, "GATEWAY_MONTH_GRACE_S": "0", **SELLER}
-    with Gateway.started(tmp_path_factory.mktemp("finance"), environment=environment) as gateway:
+    with Gateway.started(tmp_path_factory.mktemp("finance"), environment=environment, covered=True) as gateway:
         payer = gateway.account(name="한빛미디어", currency="KRW", tax=TAX)["id"]
         partner = gateway.account(name="Partner", kind="club")["id"]
         gateway.post("/fx-rates", {"date": "2026-10-31", "pair": "USD/KRW", "rate": "1385.5"})
