@@ -8,13 +8,24 @@ from __future__ import annotations
 import re
 
 from gateway.doors.asgi import check_body_headers
-from gateway.edge.wire import from_wire_head
-from gateway.errors import InvalidRequest
+from gateway.edge.wire import from_wire_head, to_wire_error
+from gateway.errors import GatewayError, InvalidRequest
 from gateway.meter.endpoint import Endpoint
 
+HEAD_MAX_BYTES = 64 * 1024
+"""A request's head is refused beyond this."""
 _HEAD_END = b"\r\n\r\n"
 _DIGITS_MAX = 11
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,%d})\r\n" % _DIGITS_MAX, re.IGNORECASE)
+
+
+def to_wire_too_large() -> bytes:
+    """The whole answer to a head beyond the bound."""
+    error = GatewayError(f"The head of the request is larger than the {HEAD_MAX_BYTES} bytes that this gateway takes.")
+    error.code, error.type = "request_headers_too_large", "invalid_request_error"
+    body = to_wire_error(error)
+    lines = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+    return b"HTTP/1.1 431 Request Header Fields Too Large\r\n" + lines + body
 
 
 class RequestHead:

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway.doors.asgi import check_body_headers
 from gateway.doors.hang_up import HangUp
-from gateway.doors.head import KnownHead, RequestHead
+from gateway.doors.head import HEAD_MAX_BYTES, KnownHead, RequestHead, to_wire_too_large
 from gateway.edge.wire import to_wire_error, to_wire_error_event
 from gateway.errors import GatewayError, RequestTooLarge
 from gateway.journey import Journey
@@ -40,16 +40,28 @@ class InferenceProtocol(HttpToolsProtocol):
     leaving: ClassVar[bool] = False
     """This process serves on for a while, and each answer tells its client to close the connection."""
     _quiet_since_s: float | None = None
+    """Since when the client owes the head of a request, or the rest of it; None while it owes none."""
+    _head_bytes = 0
+    _head_open = False
+    """Has a head begun that is not whole yet?"""
     _between = True
     """Has every request so far come to its end, with nothing of another behind it?"""
     _known: KnownHead | None = None
     _default_lines: ClassVar[tuple[object, bytes]] = (None, b"")
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._quiet_since_s = self.loop.time()
+        self._look_again_in(self.timeout_keep_alive)
 
     # ---- requests -----------------------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         if not self._between:
             super().data_received(data)
+            if self._head_open:
+                self._head_bytes += len(data)
+                self._bound_head(self._head_bytes)
             return
         cycle, known = self.cycle, self._known
         if known is not None and cycle.response_complete:
@@ -60,17 +72,25 @@ class InferenceProtocol(HttpToolsProtocol):
                 self._start_asgi_task(cycle, self.app)
                 return
         super().data_received(data)
+        if self._head_open:
+            self._head_bytes += len(data)
+            self._bound_head(self._head_bytes)
         if self._between and self.cycle is not cycle and isinstance(self.cycle, InferenceCycle):
             self._known = KnownHead.of(data, self.cycle.head)
 
     def on_message_begin(self) -> None:
         self._between = False
+        self._head_open, self._head_bytes = True, 0
+        self._quiet_since_s = self.loop.time()
         # The ASGI scope is built only for requests that go on to ASGI.
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
 
     def on_headers_complete(self) -> None:
+        self._head_open, self._quiet_since_s = False, None
+        if self._bound_head(sum([len(name) + len(value) for name, value in self.headers])):
+            return
         endpoint = self.metered.get(self.url)
         if endpoint is None or self.parser.get_method() != b"POST" or self.parser.should_upgrade():
             self._go_on_to_asgi()
@@ -89,6 +109,16 @@ class InferenceProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._between = True
         super().on_message_complete()
+
+    def _bound_head(self, head_bytes: int) -> bool:
+        """Refuse a head beyond the bound, and hear no more of this connection: True where it was."""
+        if head_bytes <= HEAD_MAX_BYTES:
+            return False
+        self._head_open = False
+        if not self.transport.is_closing():
+            self.transport.write(to_wire_too_large())
+            self.transport.close()
+        return True
 
     def _go_on_to_asgi(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
@@ -131,10 +161,12 @@ class InferenceProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def _unset_keepalive_if_required(self) -> None:
-        self._quiet_since_s = None
+        """Not by any byte that comes: the clock runs until a head is whole, else one byte a minute would keep a connection."""
 
     def timeout_keep_alive_handler(self) -> None:
-        quiet_s = 0.0 if self._quiet_since_s is None else self.loop.time() - self._quiet_since_s
+        answering = self.cycle is not None and not self.cycle.response_complete
+        since_s = None if answering else self._quiet_since_s
+        quiet_s = 0.0 if since_s is None else self.loop.time() - since_s
         if quiet_s < self.timeout_keep_alive:
             self._look_again_in(self.timeout_keep_alive - quiet_s)
         else:
