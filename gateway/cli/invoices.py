@@ -1,4 +1,5 @@
-"""`solar-gateway invoices`: what was billed, for people and for other programs; `solar-gateway stripe`: how it is collected. Exit codes: as in `terminal.py`.
+"""`solar-gateway invoices`: what was billed, for people and for other programs; `solar-gateway stripe`: how it is
+collected. Exit codes: as in `terminal.py`.
 
 An export is the gateway's own rendering, byte for byte; which formats exist is the gateway's to say (it refuses with
 `not_acceptable`).
