@@ -8,8 +8,8 @@
 Also raised before anything is written: `fx.RateMissing`, `money.UnknownCurrency`, `share.check.PlanUnsafe`.
 
 The order decides: (1) every condition is checked and the month sealed in one short transaction, alone with the ledger; from
-then on entries are booked into the next month, so what is to be billed stands still. (2) Each account's invoice is issued in a
-transaction of its own, in the order of account ids. (3) All shares are written in one. Each step finds out for itself whether
+then on entries are booked into the next month, so what is to be billed stands still. (2) The accounts' invoices are issued in the
+order of account ids, some in one transaction. (3) All shares are written in one. Each step finds out for itself whether
 it was done before, so a close may be stopped anywhere and repeated, and any number may run at once.
 Units: `grace_s` seconds. Calls that are settled but not drained yet must be flushed into the ledger by the caller; the grace
 is for them.
@@ -28,8 +28,8 @@ from billing.accounts.tables import Account
 from billing.database import Session, Sessions
 from billing.fx import newest, rate_on
 from billing.invoice.draft import BASE_CURRENCY, Draft, FxQuote, Payer, draft_invoice
-from billing.invoice.issue import issue
-from billing.invoice.read import find_invoice, first_credited, get_invoice, invoices_of
+from billing.invoice.issue import issue_all
+from billing.invoice.read import billed_in, find_invoice, find_invoices, first_credited, get_invoice
 from billing.invoice.tables import Invoice
 from billing.ledger.journal import hold_appends, seal
 from billing.ledger.read import closed_months, first_booked
@@ -41,6 +41,9 @@ from billing.share.payout import Statement
 from billing.share.pool import Billed
 from billing.share.read import accounts_named, finished_months, share_month, shares_of
 from billing.share.store import save_month
+
+TOGETHER = 50
+"""How many invoices are issued in one transaction: few enough that racing closers do not wait long for the counter."""
 
 Progress = Callable[[int, int], None]
 """Told (steps done, steps in all) after each step."""
@@ -112,10 +115,11 @@ async def close_month(
     actor: str,
     progress: Progress,
     seller: Mapping[str, Any] | None = None,
+    together: int = TOGETHER,
 ) -> MonthClosed:
     """Close a month, or finish closing it, or say what closing it would come to (`draft`, writes nothing).
 
-    `seller` is who issues the invoices, as they will say for good.
+    `seller` is who issues the invoices, as they will say for good; so many are issued `together` in one transaction.
     """
     if draft:
         return await _draft_month(sessions, month, now, progress)
@@ -124,11 +128,13 @@ async def close_month(
         accounts = [each for each in await booked_accounts(session, str(month)) if _is_billed_here(each)]
         booked = await booked_month(session, str(month))
     invoices: list[InvoiceName] = []
-    for done, account in enumerate(accounts, start=1):
+    for begin in range(0, len(accounts), together):
+        some = accounts[begin : begin + together]
         async with sessions.begin() as session:
-            invoice = await _issue_one(session, account, month, booked[account.id], now, seller)
-        invoices += [_name(invoice)] if invoice else []
-        progress(done, len(accounts) + 1)
+            issued = await _issue_some(session, some, month, booked, now, seller)
+        invoices += [_name(invoice) for invoice in issued]
+        for done in range(begin + 1, begin + len(some) + 1):
+            progress(done, len(accounts) + 1)
     async with sessions.begin() as session:
         shares = await _share_once(session, month, now)
     progress(len(accounts) + 1, len(accounts) + 1)
@@ -172,23 +178,28 @@ async def _check_order(session: Session, month: Month, closed: Sequence[str]) ->
         raise EarlierMonthOpen(month, earlier)
 
 
-async def _issue_one(
+async def _issue_some(
     session: Session,
-    account: Account,
+    accounts: Sequence[Account],
     month: Month,
-    booked: BookedMonth,
+    booked: Mapping[str, BookedMonth],
     now: datetime,
     seller: Mapping[str, Any] | None,
-) -> Invoice | None:
-    standing = await find_invoice(session, account.id, str(month))
-    if standing is not None:
-        return standing
-    fx: FxQuote | None = None
-    if account.currency != BASE_CURRENCY:
-        day = month.last_day()
-        fx = FxQuote(day, await rate_on(session, f"{BASE_CURRENCY}/{account.currency}", day))
-    draft = _draft_one(account, month, booked, fx)
-    return await issue(session, draft, now, seller) if draft else None
+) -> list[Invoice]:
+    """The invoices of accounts, in their order; those that stand already are not drafted again."""
+    known = await find_invoices(session, [account.id for account in accounts], str(month))
+    standing = {invoice.account_id: invoice for invoice in known}
+    day, quotes, drafts = month.last_day(), dict[str, FxQuote](), list[Draft]()
+    for account in accounts:
+        if account.id in standing:
+            continue
+        if account.currency not in (BASE_CURRENCY, *quotes):
+            rate = await rate_on(session, f"{BASE_CURRENCY}/{account.currency}", day)
+            quotes[account.currency] = FxQuote(day, rate)
+        draft = _draft_one(account, month, booked[account.id], quotes.get(account.currency))
+        drafts += [draft] if draft else []
+    standing |= {invoice.account_id: invoice for invoice in await issue_all(session, drafts, now, seller)}
+    return [standing[account.id] for account in accounts if account.id in standing]
 
 
 def _is_billed_here(account: Account) -> bool:
@@ -210,9 +221,9 @@ def _draft_one(account: Account, month: Month, booked: BookedMonth, fx: FxQuote 
 
 async def _share_once(session: Session, month: Month, now: datetime) -> list[Statement]:
     if await share_month(session, str(month)) is None:
-        issued = await invoices_of(session, str(month))
-        accounts = await accounts_named(session, (each.invoice.account_id for each in issued))
-        billed = [Billed(accounts[each.invoice.account_id], each.lines, each.invoice.number) for each in issued]
+        issued = await billed_in(session, str(month))
+        accounts = await accounts_named(session, issued)
+        billed = [Billed(accounts[account_id], lines, number) for account_id, (number, lines) in issued.items()]
         shared = await compute_month(session, month, billed, now)
         if await save_month(session, shared.month, shared.statements):
             return list(shared.statements)

@@ -13,12 +13,12 @@ from decimal import Decimal
 
 from billing.accounts.tables import Account
 from billing.club.standing import token_steps
-from billing.club.store import contributions_of, grants_of
+from billing.club.store import contributions_of, grants_left
 from billing.club.tier_store import tier_tables
 from billing.club.tiers import Reached, tier_changes
 from billing.database import Session
 from billing.fx import newest_rate
-from billing.ledger.read import RunningTotal, grant_use, totals_of
+from billing.ledger.read import RunningTotal, totals_of
 from billing.money import add, nano_usd_up
 from billing.periods import Month
 
@@ -98,10 +98,6 @@ async def load_counters(session: Session, account_id: str) -> Counters | None:
     account = await session.get(Account, account_id)
     if account is None:
         return None
-    grants = await grants_of(session, account_id)
-    used = await grant_use(session, [grant.id for grant in grants])
-    left = tuple(
-        GrantLeft(g.id, g.from_at.astimezone(UTC), g.ends_at.astimezone(UTC), max(0, g.tokens - used.get(g.id, 0)))
-        for g in grants
-    )
+    grants = await grants_left(session, account_id)
+    left = tuple(GrantLeft(g.id, g.from_at.astimezone(UTC), g.ends_at.astimezone(UTC), tokens) for g, tokens in grants)
     return Counters(account.epoch, await totals_of(session, account_id), left)

@@ -1,8 +1,8 @@
 """Contributions, grants and manifests in Postgres.
 
 A contribution of n accepted tokens grants n free tokens for `grant_months` (design.md section 5.4).
-What is still in flight when a contribution is undone (accepted before, settled after) may yet take from its old grant: by the
-instant of the call it was entitled to. A caller that wants those counted flushes the ledger first.
+What is still in flight when a contribution is undone (accepted before, settled after) may yet take from its old grant: by the instant
+of the call it was entitled to. What it takes comes off the correction's grant (`standing.taken_in_flight`), and shows as ended there.
 Errors: `ContributionNotFound`, `ContributionUndone`, `ValueError` for counts that cannot be.
 """
 
@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
 from billing.accounts.store import audit, raise_epoch
+from billing.club.standing import taken_in_flight
 from billing.club.tables import Contribution, TokenGrant, TrainingManifest
 from billing.ids import new_id
 from billing.ledger.read import grant_use
@@ -26,7 +27,8 @@ from billing.ledger.read import grant_use
 
 @dataclass(frozen=True, slots=True)
 class GrantBook:
-    """A grant and what became of its tokens: spent, lapsed by time, ended with its contribution, or still there."""
+    """A grant and what became of its tokens: spent, lapsed by time, ended (with its contribution, or
+    because a call in flight at a correction took it of the grant before), or still there."""
 
     grant: TokenGrant
     used: int
@@ -188,17 +190,26 @@ async def grant_book(session: AsyncSession, account_id: str, now: datetime) -> l
     """The account's grants and what became of their tokens, as the ledger knows it: granted = used + expired + ended + left."""
     grants = await grants_of(session, account_id)
     used = await grant_use(session, [grant.id for grant in grants])
-    return [book_of(grant, used.get(grant.id, 0), now) for grant in grants]
+    in_flight = taken_in_flight(grants, await contributions_of(session, account_id), used)
+    return [book_of(grant, used.get(grant.id, 0), now, in_flight.get(grant.id, 0)) for grant in grants]
 
 
-def book_of(grant: TokenGrant, used: int, now: datetime) -> GrantBook:
+async def grants_left(session: AsyncSession, account_id: str) -> list[tuple[TokenGrant, int]]:
+    """The account's grants in the order in which they are spent, and what is left of each, whatever the time."""
+    grants = await grants_of(session, account_id)
+    used = await grant_use(session, [grant.id for grant in grants])
+    in_flight = taken_in_flight(grants, await contributions_of(session, account_id), used)
+    return [(g, max(0, g.tokens - used.get(g.id, 0) - in_flight.get(g.id, 0))) for g in grants]
+
+
+def book_of(grant: TokenGrant, used: int, now: datetime, in_flight: int = 0) -> GrantBook:
     """Pure: where a grant stands at an instant."""
-    unspent = grant.tokens - used
+    unspent = grant.tokens - used - in_flight
     if now < grant.ends_at:
-        return GrantBook(grant, used, 0, 0, unspent)
+        return GrantBook(grant, used, 0, in_flight, unspent)
     if grant.ended_at is not None and grant.ended_at < grant.until_at:
-        return GrantBook(grant, used, 0, unspent, 0)
-    return GrantBook(grant, used, unspent, 0, 0)
+        return GrantBook(grant, used, 0, in_flight + unspent, 0)
+    return GrantBook(grant, used, unspent, in_flight, 0)
 
 
 async def set_manifest(

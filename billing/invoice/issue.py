@@ -17,10 +17,18 @@ from billing.accounts.store import audit
 from billing.database import Session
 from billing.invoice.credit import Asked, CreditRefused, draft_credit
 from billing.invoice.draft import Draft
-from billing.invoice.read import InvoiceNotFound, IssuedCredit, credited_before, find_invoice, get_invoice
-from billing.invoice.store import add_credit, add_invoice, lock_counter, lock_credit_counter, lock_invoice, open_month
+from billing.invoice.read import InvoiceNotFound, IssuedCredit, credited_before, find_invoices, get_invoice
+from billing.invoice.store import (
+    add_credit,
+    add_invoices,
+    lock_counter,
+    lock_credit_counter,
+    lock_invoice,
+    open_month,
+    to_row_invoice,
+)
 from billing.invoice.tables import Invoice
-from billing.ledger.read import proof_root
+from billing.ledger.read import proof_roots
 from billing.periods import zone_of
 
 ISSUER_ZONE = "Asia/Seoul"
@@ -32,17 +40,31 @@ REASON_MAX = 1000
 
 async def issue(session: Session, draft: Draft, now: datetime, seller: Mapping[str, Any] | None = None) -> Invoice:
     """The issued invoice of a draft's account and month: a new one, or the one that stands already, unchanged."""
-    year = now.astimezone(zone_of(ISSUER_ZONE)).year
-    # Before the counter is locked: it reads every call of the month, and others wait for their number.
-    root = await proof_root(session, draft.account_id, draft.month)
+    return (await issue_all(session, [draft], now, seller))[0]
+
+
+async def issue_all(
+    session: Session, drafts: Sequence[Draft], now: datetime, seller: Mapping[str, Any] | None = None
+) -> list[Invoice]:
+    """The issued invoices of drafts of one month, in their order, and numbered in it; one that stands already stays as it is."""
+    if not drafts:
+        return []
+    year, month = now.astimezone(zone_of(ISSUER_ZONE)).year, drafts[0].month
+    accounts = [draft.account_id for draft in drafts]
+    # Before the counter is locked: others wait for their number.
+    roots = await proof_roots(session, accounts, month)
     counter = await lock_counter(session, year)
-    standing = await find_invoice(session, draft.account_id, draft.month)
-    if standing is not None:
-        return standing
-    counter.last_number += 1
-    invoice = await add_invoice(session, draft, f"{year:04d}-{counter.last_number:06d}", now, seller)
-    invoice.proof_root = root
-    return invoice
+    invoices = {invoice.account_id: invoice for invoice in await find_invoices(session, accounts, month)}
+    new: list[tuple[Draft, Invoice]] = []
+    for draft in drafts:
+        if draft.account_id not in invoices:
+            counter.last_number += 1
+            number = f"{year:04d}-{counter.last_number:06d}"
+            invoice = to_row_invoice(draft, number, now, seller, roots.get(draft.account_id))
+            invoices[draft.account_id] = invoice
+            new.append((draft, invoice))
+    await add_invoices(session, new)
+    return [invoices[account_id] for account_id in accounts]
 
 
 async def credit(

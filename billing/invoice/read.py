@@ -54,6 +54,16 @@ class IssuedCredit:
     lines: Sequence[CreditNoteLine]
 
 
+class BilledRow(NamedTuple):
+    """What a line of an issued invoice says of its revenue."""
+
+    model: str
+    kind: str
+    quantity: int
+    unit_price: Decimal
+    exact_usd: Decimal
+
+
 class Credited(NamedTuple):
     """Revenue that a credit note took back: of which account and model, exact USD, by which note of which invoice's month."""
 
@@ -76,6 +86,12 @@ async def find_invoice(session: AsyncSession, account_id: str, month: str) -> In
     """The invoice of an account's month, if it is issued."""
     query = select(Invoice).where(col(Invoice.account_id) == account_id, col(Invoice.month) == month)
     return (await session.execute(query)).scalar_one_or_none()
+
+
+async def find_invoices(session: AsyncSession, account_ids: Sequence[str], month: str) -> Sequence[Invoice]:
+    """Those that are issued of some accounts' month."""
+    query = select(Invoice).where(col(Invoice.account_id).in_(account_ids), col(Invoice.month) == month)
+    return (await session.execute(query)).scalars().all()
 
 
 async def page_invoices(
@@ -103,6 +119,21 @@ async def invoices_of(session: AsyncSession, month: str) -> list[IssuedInvoice]:
     """All invoices of a month, in the order of their accounts."""
     query = select(Invoice).where(col(Invoice.month) == month).order_by(col(Invoice.account_id))
     return await _with_lines(session, (await session.execute(query)).scalars().all())
+
+
+async def billed_in(session: AsyncSession, month: str) -> dict[str, tuple[str, list[BilledRow]]]:
+    """What each account's invoice of a month says of models and amounts, and its number; without a row's other fields, which add up."""
+    columns: list[Any] = [
+        Invoice.account_id,
+        Invoice.number,
+        *(getattr(InvoiceLine, name) for name in BilledRow._fields),
+    ]
+    query = select(*columns).join(InvoiceLine, col(InvoiceLine.invoice_id) == col(Invoice.id))
+    query = query.where(col(Invoice.month) == month).order_by(col(Invoice.account_id), col(InvoiceLine.position))
+    billed: dict[str, tuple[str, list[BilledRow]]] = {}
+    for account_id, number, *fields in await session.execute(query):
+        billed.setdefault(account_id, (number, []))[1].append(BilledRow(*fields))
+    return billed
 
 
 async def _with_lines(session: AsyncSession, invoices: Sequence[Invoice]) -> list[IssuedInvoice]:

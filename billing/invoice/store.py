@@ -76,19 +76,18 @@ async def add_credit(
     return note, lines
 
 
-async def add_invoice(
-    session: AsyncSession, draft: Draft, number: str, now: datetime, seller: Mapping[str, Any] | None = None
+async def add_invoices(session: AsyncSession, new: Sequence[tuple[Draft, Invoice]]) -> None:
+    """Insert invoices, and the lines of their drafts, in two statements."""
+    session.add_all([invoice for _, invoice in new])
+    await session.flush()
+    lines = [to_row_line(line, invoice.id) for draft, invoice in new for line in draft.lines]
+    if lines:
+        await session.execute(insert(InvoiceLine), lines)
+
+
+def to_row_invoice(
+    draft: Draft, number: str, now: datetime, seller: Mapping[str, Any] | None, proof_root: str | None
 ) -> Invoice:
-    """Insert an invoice and its lines."""
-    invoice = to_row_invoice(draft, number, now, seller)
-    session.add(invoice)
-    await session.flush()
-    session.add_all([to_row_line(line, invoice.id) for line in draft.lines])
-    await session.flush()
-    return invoice
-
-
-def to_row_invoice(draft: Draft, number: str, now: datetime, seller: Mapping[str, Any] | None = None) -> Invoice:
     return Invoice(
         id=new_id("inv", now),
         number=number,
@@ -109,26 +108,27 @@ def to_row_invoice(draft: Draft, number: str, now: datetime, seller: Mapping[str
         tax_registration_number=draft.tax_registration_number,
         payer_details=None if draft.payer_details is None else dict(draft.payer_details),
         seller=None if seller is None else dict(seller),
+        proof_root=proof_root,
     )
 
 
-def to_row_line(line: DraftLine, invoice_id: str) -> InvoiceLine:
-    return InvoiceLine(
-        invoice_id=invoice_id,
-        position=line.position,
-        description=line.description,
-        model=line.model,
-        kind=line.kind,
-        quantity=line.quantity,
-        unit_price=line.unit_price,
-        discount=line.discount,
-        exact_amount=line.exact_amount,
-        amount=line.amount,
-        exact_usd=line.exact_usd,
-        card_id=line.card_id,
-        billing_month=line.billing_month,
-        granted=line.granted,
-    )
+def to_row_line(line: DraftLine, invoice_id: str) -> dict[str, Any]:
+    return {
+        "invoice_id": invoice_id,
+        "position": line.position,
+        "description": line.description,
+        "model": line.model,
+        "kind": line.kind,
+        "quantity": line.quantity,
+        "unit_price": line.unit_price,
+        "discount": line.discount,
+        "exact_amount": line.exact_amount,
+        "amount": line.amount,
+        "exact_usd": line.exact_usd,
+        "card_id": line.card_id,
+        "billing_month": line.billing_month,
+        "granted": line.granted,
+    }
 
 
 async def erase_parties(session: AsyncSession, account_id: str, kept_from: datetime) -> tuple[int, datetime | None]:

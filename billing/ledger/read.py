@@ -75,10 +75,18 @@ async def first_booked(session: AsyncSession, after: str, before: str) -> str | 
     return (await session.execute(query)).scalar_one_or_none()
 
 
+async def proof_roots(session: AsyncSession, account_ids: Sequence[str], month: str) -> dict[str, str]:
+    """What the entries booked into accounts' month lead to (PROOF.md), without reading them; none where none is proved."""
+    query = select(LedgerProof.account_id, LedgerProof.entries, LedgerProof.head).where(
+        col(LedgerProof.booked_month) == month, col(LedgerProof.account_id).in_(account_ids)
+    )
+    found = await session.execute(query)
+    return {account_id: Chain(entries, head).root() for account_id, entries, head in found if entries}
+
+
 async def proof_root(session: AsyncSession, account_id: str, month: str) -> str | None:
-    """What the entries booked into an account's month lead to (PROOF.md); None where there are none, or none that is proved."""
-    found = await session.get(LedgerProof, (account_id, month), populate_existing=True)
-    return None if found is None or not found.entries else Chain(found.entries, found.head).root()
+    """The same of one account."""
+    return (await proof_roots(session, [account_id], month)).get(account_id)
 
 
 async def unclosed_months(session: AsyncSession, account_id: str) -> list[str]:

@@ -14,6 +14,7 @@ import billing.invoice.tables
 import billing.ledger.tables
 import billing.payouts.tables
 import billing.rate_cards
+import billing.reconcile.tables
 import billing.share.tables
 import gateway.alerts.tables
 import gateway.keys.tables

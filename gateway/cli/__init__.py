@@ -25,6 +25,7 @@ app.add_typer(serve.app)
 for group in (accounts, keys, club, prices, month, invoices, shares, operators):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 app.add_typer(invoices.stripe, name="stripe")
+app.add_typer(month.reconcile, name="reconcile")
 app.add_typer(usage.app)
 
 

@@ -122,11 +122,13 @@ class OperatorClient:
         self,
         *path: str,
         body: Mapping[str, Any] | bytes | None = None,
+        query: Query | None = None,
         answer_s: float = ANSWER_S,
         content_type: str = _JSON,
     ) -> Answer:
         """A body of bytes goes as it is: JSON already, or of another type."""
-        return self._ask("POST", path, body={} if body is None else body, answer_s=answer_s, content_type=content_type)
+        body = {} if body is None else body
+        return self._ask("POST", path, query=query, body=body, answer_s=answer_s, content_type=content_type)
 
     def patch(self, *path: str, body: Mapping[str, Any]) -> Answer:
         return self._ask("PATCH", path, body=body)

@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from billing.database import Sessions, StorageError
-from billing.prices import Price, RateCard, find_card, newest_first, price_on
+from billing.prices import Price, RateCard, find_buy, find_card, newest_first, price_on
 from billing.rate_cards import all_cards, version_of
 from gateway.call import Caller
 from gateway.errors import ModelNotFound, ServiceUnavailable
@@ -33,7 +33,7 @@ class PriceTable:
         self._standard: list[RateCard] = []
         self._own: dict[str, list[RateCard]] = {}
         self._names: frozenset[str] = frozenset()
-        self._priced: dict[tuple[str, str, Decimal, str], Price] = {}
+        self._priced: dict[tuple[str, str, Decimal, str, str], Price] = {}
         self._fresh_until = 0.0
         self._lock = asyncio.Lock()
         self.version = 0
@@ -75,13 +75,14 @@ class PriceTable:
         card, model = found
         discount, _, reason = caller.discount_at(at)
         # A card never changes, so what was worked out of it stays true.
-        key = (card.id, model, discount, reason)
+        bought_on, buy = find_buy(self._standard, card, model, at) or ("", None)
+        key = (card.id, model, discount, reason, bought_on)
         price = self._priced.get(key)
         if price is None:
             # A reason names what a partner gave, so there are as many as partners.
             if len(self._priced) >= _PRICED_MAX:
                 self._priced.clear()
-            price = self._priced[key] = price_on(card, model, discount, reason)
+            price = self._priced[key] = price_on(card, model, discount, reason, buy)
         return price
 
     def _keep(self, cards: Sequence[RateCard]) -> None:

@@ -13,6 +13,7 @@ from gateway.office.erasure import ERASURE
 from gateway.office.invoices import INVOICES
 from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
+from gateway.office.reconcile import RECONCILE
 from gateway.office.shares import SHARES
 from gateway.office.stripe import STRIPE
 
@@ -26,6 +27,7 @@ OPERATOR_ROUTES: list[Any] = [
     *INVOICES,
     *CLUB,
     *MONTHS,
+    *RECONCILE,
     *OPERATORS,
     *ERASURE,
     *STRIPE,

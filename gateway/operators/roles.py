@@ -53,6 +53,8 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "GET /usage/calls": _LOOK,
     "GET /unreadable-records": _MONEY,
     # ---- months, invoices, shares
+    "GET /reconciliation": _LOOK,
+    "POST /reconciliation": _MONEY,
     "GET /months/{month}": _LOOK,
     "POST /months/{month}/close": _MONEY,
     "POST /months/{month}/replay": _MONEY,

@@ -22,6 +22,7 @@ async def main(url: str, month: str, now: str) -> None:
         grace_s=GRACE_S,
         actor=ACTOR,
         progress=lambda done, of: print(done, of, flush=True),
+        together=2,
     )
     await engine.dispose()
     print("closed", len(closed.invoices), flush=True)

@@ -19,6 +19,7 @@ import billing.invoice.tables
 import billing.ledger.tables
 import billing.payouts.tables
 import billing.rate_cards
+import billing.reconcile.tables
 import billing.share.tables  # noqa: F401 - each import registers its tables
 from billing.database import Sessions, open_engine, sessions_of
 from gateway.migrate import migrate

@@ -127,6 +127,7 @@ async def close(
         grace_s=GRACE_S,
         actor=ACTOR,
         progress=lambda done, of: steps.append((done, of)),
+        together=3,
     )
     assert_progress(steps)
     return closed

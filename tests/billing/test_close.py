@@ -93,7 +93,9 @@ async def test_a_close_that_was_stopped_anywhere_ends_the_same_when_repeated(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await close_month(sessions, OCTOBER, CLOSING, draft=False, grace_s=GRACE_S, actor=ACTOR, progress=stop)
+        await close_month(
+            sessions, OCTOBER, CLOSING, draft=False, grace_s=GRACE_S, actor=ACTOR, progress=stop, together=1
+        )
     closed = await close(sessions)
     numbers = [invoice.number for invoice in closed.invoices]
     assert numbers == ["2026-000001", "2026-000002", "2026-000003"]
@@ -232,7 +234,9 @@ async def test_a_month_waits_until_the_close_before_it_is_finished(sessions: Ses
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        await close_month(sessions, OCTOBER, CLOSING, draft=False, grace_s=GRACE_S, actor=ACTOR, progress=stop)
+        await close_month(
+            sessions, OCTOBER, CLOSING, draft=False, grace_s=GRACE_S, actor=ACTOR, progress=stop, together=1
+        )
     with pytest.raises(EarlierMonthOpen):
         await close(sessions, NOVEMBER, CLOSING_NOVEMBER)
     await close(sessions)

@@ -50,7 +50,9 @@ async def test_a_killed_closer_among_racing_ones_leaves_no_gap(sessions: Session
             if done == after:
                 raise asyncio.CancelledError
 
-        await close_month(sessions, OCTOBER, CLOSING, draft=False, grace_s=GRACE_S, actor=ACTOR, progress=stop)
+        await close_month(
+            sessions, OCTOBER, CLOSING, draft=False, grace_s=GRACE_S, actor=ACTOR, progress=stop, together=1
+        )
 
     ended = await asyncio.gather(*(stopped(n % 6 + 1) for n in range(10)), return_exceptions=True)
     assert all(isinstance(each, asyncio.CancelledError) for each in ended)

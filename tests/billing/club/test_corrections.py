@@ -91,6 +91,31 @@ async def test_a_correction_below_what_was_spent_grants_nothing_and_takes_nothin
     assert [numbers(one) for one in await books(sessions, partner)] == [(1_000, 900, 0, 100, 0)]
 
 
+async def test_what_a_call_in_flight_took_of_the_old_grant_comes_off_the_corrections_grant(sessions: Sessions) -> None:
+    """Accepted before the correction, settled after it: entitled to the old grant, but the tokens are not given twice."""
+    partner = await account(sessions)
+    contribution = await contribute(sessions, partner, 1_000)
+    (granted,) = await books(sessions, partner)
+    await spend(sessions, partner, granted.grant.id, 300)
+    _, grant = await entry(sessions, partner, corrects=contribution, tokens=800)
+    await spend(sessions, partner, granted.grant.id, 200)
+    assert [numbers(one) for one in await books(sessions, partner)] == [(1_000, 500, 0, 500, 0), (500, 0, 0, 200, 300)]
+    async with sessions() as session:
+        counters = await load_counters(session, partner)
+    assert counters is not None
+    assert {left.id: left.tokens_left for left in counters.grants}[grant.id] == 300
+    await spend(sessions, partner, grant.id, 300)
+    await spend(sessions, partner, granted.grant.id, 100)
+    assert [numbers(one)[1:] for one in await books(sessions, partner)] == [(600, 0, 400, 0), (300, 0, 200, 0)]
+    again, regrant = await entry(sessions, partner, corrects=(await latest(sessions, partner)), tokens=1_000)
+    assert (again.tokens, regrant.tokens) == (1_000, 100)
+
+
+async def latest(sessions: Sessions, account_id: str) -> str:
+    async with sessions() as session:
+        return (await club.contributions_of(session, account_id))[-1].id
+
+
 async def test_what_is_not_spent_by_its_expiry_is_expired(sessions: Sessions) -> None:
     partner = await account(sessions)
     await contribute(sessions, partner, 1_000)

@@ -22,6 +22,7 @@ from billing.exports.statement import (
 )
 from billing.invoice.draft import Draft, FxQuote, Payer, draft_invoice
 from billing.invoice.store import to_row_invoice, to_row_line
+from billing.invoice.tables import InvoiceLine
 from billing.money import add
 from billing.rating.rate import Booked, rate
 from billing.share.payout import Statement, statements_of
@@ -51,8 +52,8 @@ def a_share() -> Statement:
 
 def test_an_issued_invoice_has_the_shape_of_the_contract() -> None:
     draft = a_draft()
-    invoice = to_row_invoice(draft, "2026-000001", ISSUED_AT)
-    shown = invoice_json(invoice, [to_row_line(line, invoice.id) for line in draft.lines])
+    invoice = to_row_invoice(draft, "2026-000001", ISSUED_AT, None, None)
+    shown = invoice_json(invoice, [InvoiceLine(**to_row_line(line, invoice.id)) for line in draft.lines])
     lines = shown.pop("lines")
     assert shown == {
         "id": invoice.id,

@@ -12,7 +12,7 @@ from billing.database import Sessions
 from billing.invoice.draft import Draft, Payer, draft_invoice
 from billing.invoice.issue import issue
 from billing.invoice.read import InvoiceNotFound, get_invoice, page_invoices
-from billing.invoice.store import add_invoice
+from billing.invoice.store import add_invoices, to_row_invoice
 from billing.rating.rate import Booked
 from tests.billing.months import CLOSING, account
 
@@ -53,9 +53,11 @@ async def test_numbers_start_anew_with_the_year_of_the_issuer_in_seoul(sessions:
 async def test_the_database_itself_refuses_a_second_invoice_of_a_month(sessions: Sessions) -> None:
     payer = await account(sessions)
     async with sessions() as session:
-        await add_invoice(session, a_draft(payer), "2026-000001", CLOSING)
+        draft = a_draft(payer)
+        first, second = (to_row_invoice(draft, f"2026-00000{n}", CLOSING, None, None) for n in (1, 2))
+        await add_invoices(session, [(draft, first)])
         with pytest.raises(IntegrityError):
-            await add_invoice(session, a_draft(payer), "2026-000002", CLOSING)
+            await add_invoices(session, [(draft, second)])
 
 
 async def test_pages_of_invoices_hold_each_once_with_its_lines(sessions: Sessions) -> None:
