@@ -15,7 +15,7 @@ GRANT_ORDER = ("output", "input", "cached_input")
 """Within a call a grant pays for output first, then input, then cached input (design.md section 5.4)."""
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Counts of one call; the same shape carries the part of them that grants paid for."""
 
     input_tokens: int = 0

@@ -1,7 +1,8 @@
 """The leaf values that are handed from room to room.
 
 Units: `_ns` Unix nanoseconds on the gateway's clock, `_nano_usd` whole nano-USD, tokens. Values only: no room is named here.
-They are msgspec structs, because a call makes half a dozen of them and a frozen dataclass costs ten times as much to make.
+They are msgspec structs, because a call makes half a dozen of them and a frozen dataclass costs ten times as much to make; none can hold
+itself, so that the garbage collector need not know them (`gc=False`).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ NO_CAP = -1
 """A cap that is not set, where the script wants a number."""
 
 
-class RateLimit(msgspec.Struct, frozen=True, array_like=True):
+class RateLimit(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Limits of one scope (`a:<account>` or `k:<key>`); 0 = none. In this order they go to the script."""
 
     scope: str
@@ -36,7 +37,7 @@ class RateLimit(msgspec.Struct, frozen=True, array_like=True):
         return bool(self.requests_per_minute or self.tokens_per_minute or self.concurrency)
 
 
-class Caller(msgspec.Struct, frozen=True):
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who calls, and on which terms: the newest state of a key and its account, at most `key_cache_s` old."""
 
     account_id: str
@@ -87,7 +88,27 @@ def _scopes_of(key_id: str, month: str) -> tuple[str, str]:
     return f"m:{month}", f"k:{key_id}:{month}"
 
 
-class Call(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
+    """Where the calls of one caller for one model count, in one month.
+
+    It is worked out once (`gateway.keys.standing`) and not twice a call.
+    """
+
+    rates: tuple[RateLimit, ...]
+    money: list[tuple[str, int]]
+    """Counters, each with its cap in nano-USD."""
+    month: str
+
+    @classmethod
+    def of(cls, caller: Caller, models: tuple[str, str], month: str) -> Place:
+        """The place of calls of a model, by its name and as it was asked for."""
+        rates = caller.rate_limits
+        if caller.model_limits:
+            rates += tuple(limit for model, limit in caller.model_limits if model in models)
+        return cls(rates, caller.money_scopes(month), month)
+
+
+class Call(msgspec.Struct, frozen=True, gc=False):
     """One call of a model, from admission to the ledger. `accepted_ns` is taken once and decides month, card, tier and grant."""
 
     id: UUID
@@ -111,6 +132,13 @@ class Call(msgspec.Struct, frozen=True):
     continues: UUID | None = None
     """The call that this is another attempt of: its worker died before upstream answered. Only the hold is this attempt's own."""
     attempts_before: int = 0
+    place: Place | None = None
+    """Where that was worked out before."""
+
+    @property
+    def placed(self) -> Place:
+        """Where it counts."""
+        return self.place or Place.of(self.caller, (self.price.model, self.model_asked), str(self.month))
 
     @property
     def entry_id(self) -> UUID:
@@ -118,7 +146,7 @@ class Call(msgspec.Struct, frozen=True):
         return self.continues or self.id
 
 
-class Hold(msgspec.Struct, frozen=True):
+class Hold(msgspec.Struct, frozen=True, gc=False):
     """What admission set aside for a call, until it is settled or given back."""
 
     call: Call
@@ -128,7 +156,7 @@ class Hold(msgspec.Struct, frozen=True):
     """How many output tokens it covers."""
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What upstream served, as far as we know it."""
 
     usage: Usage
@@ -137,7 +165,7 @@ class Outcome(msgspec.Struct, frozen=True):
     attempts: int = 1
 
 
-class Settlement(msgspec.Struct, frozen=True):
+class Settlement(msgspec.Struct, frozen=True, gc=False):
     """How a call was charged: what grants paid for, and the exact cost of the rest in USD."""
 
     granted: Usage = NOTHING

@@ -14,10 +14,9 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from datetime import datetime
 
 from billing.money import nano_usd_up, to_wire_decimal
-from billing.prices import Price, cost_at
+from billing.prices import cost_at
 from billing.usage import NOTHING
 from gateway.admission.admit import Admission, StaleCaller, StalePrices
 from gateway.admission.keep import Keeper, Lease
@@ -35,6 +34,7 @@ from gateway.errors import (
 from gateway.fleet.errand import Errand
 from gateway.keys.identify import Identify
 from gateway.keys.prices import PriceTable
+from gateway.keys.standing import Standing, Standings
 from gateway.logs import CallLog
 from gateway.meter.relay import Relay
 from gateway.meter.request import Ask, read_request, with_output_bound
@@ -86,6 +86,7 @@ class Journey:
         self._clock = clock
         self._identify = identify
         self._prices = prices
+        self._standings = Standings(prices)
         self._admission = admission
         self._keeper = keeper
         self._solar = solar
@@ -194,27 +195,24 @@ class Journey:
     # ---- before upstream hears of it ----------------------------------------------------------------------------------------
 
     async def _admit(self, trip: Trip, ask: Ask, body_bytes: int) -> Hold:
-        caller = trip.caller_known
+        caller, endpoint = trip.caller_known, trip.door.endpoint.name
         for _ in range(_ADMIT_ATTEMPTS):
-            price = await self._price(ask, caller, trip.accepted_at)
-            version = self._prices.version
-            trip.call = trip.new_call(caller, ask, price, body_bytes, self._bounds.expected)
+            standing = self._standings.known(caller, endpoint, ask.model, trip.accepted_ns)
+            standing = standing or await self._standing(caller, endpoint, ask.model, trip.accepted_ns)
+            trip.call = trip.new_call(standing, ask, body_bytes, self._bounds.expected)
             try:
-                return await self._admission.admit(trip.call, version)
+                return await self._admission.admit(trip.call, standing.prices_version)
             except StaleCaller:
                 caller = trip.caller = await self._identify.caller_of(trip.door.secret, trip.door.address, fresh=True)
             except StalePrices:
-                await self._prices.refresh(newer_than=version)
+                await self._prices.refresh(newer_than=standing.prices_version)
         raise ServiceUnavailable
 
-    async def _price(self, ask: Ask, caller: Caller, at: datetime) -> Price:
+    async def _standing(self, caller: Caller, endpoint: str, model: str, accepted_ns: int) -> Standing:
         try:
-            price = await self._prices.price(ask.model, caller, at)
+            return await self._standings.find(caller, endpoint, model, accepted_ns)
         except ModelNotFound:
-            raise ModelNotFound(ask.model, successor=SUCCESSORS.get(ask.model)) from None
-        if caller.models is not None and not caller.models & {ask.model, price.model}:
-            raise KeyNotAllowed(f"This key is not allowed to use the model '{price.model}'.", param="model")
-        return price
+            raise ModelNotFound(model, successor=SUCCESSORS.get(model)) from None
 
     # ---- after upstream answered --------------------------------------------------------------------------------------------
 

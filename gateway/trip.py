@@ -12,13 +12,12 @@ from typing import Protocol
 from uuid import UUID
 
 from billing.ids import instant_of, new_call_id
-from billing.periods import Month
-from billing.prices import Price
 from billing.usage import NOTHING
 from gateway.call import Call, Caller, Outcome
-from gateway.clock import from_ns, to_ns
+from gateway.clock import to_ns
 from gateway.errors import GatewayError
 from gateway.keys.address import Address
+from gateway.keys.standing import Standing
 from gateway.meter.endpoint import Counts, Endpoint
 from gateway.meter.estimate import prompt_tokens_best
 from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound, prompt_tokens_bound
@@ -92,7 +91,6 @@ class Trip:
     """What is known of one call while it is under way, for its answer's headers and its line in the log."""
 
     __slots__ = (
-        "accepted_at",
         "accepted_ns",
         "answered_s",
         "attempts_before",
@@ -116,7 +114,6 @@ class Trip:
     def __init__(self, door: Door, accepted_ns: int) -> None:
         self.door = door
         self.accepted_ns = accepted_ns
-        self.accepted_at = from_ns(accepted_ns)
         self.uuid = new_call_id(accepted_ns // 1_000_000)
         self.headers = {"x-request-id": str(self.uuid)}
         self.continues: UUID | None = None
@@ -142,8 +139,7 @@ class Trip:
         if call_id == self.uuid:
             return
         self.continues, self.attempts_before = call_id, attempts_before
-        self.accepted_at = instant_of(call_id) + _LAST_OF_MS  # an id knows its millisecond
-        self.accepted_ns = to_ns(self.accepted_at)
+        self.accepted_ns = to_ns(instant_of(call_id) + _LAST_OF_MS)  # an id knows its millisecond
         self.headers["x-request-id"] = str(call_id)
 
     @property
@@ -158,17 +154,17 @@ class Trip:
         first_s = None if self.first_event_s is None else self.first_event_s - begun_s
         return self.answered_s - self.sent_s, added_s, first_s
 
-    def new_call(self, caller: Caller, ask: Ask, price: Price, body_bytes: int, expected: Expected) -> Call:
+    def new_call(self, standing: Standing, ask: Ask, body_bytes: int, expected: Expected) -> Call:
         """The call as admission and the ledger know it."""
-        endpoint = self.door.endpoint
+        endpoint, price = self.door.endpoint, standing.price
         in_pages = endpoint.counts is Counts.PAGES
         output_max = output_tokens_bound(endpoint, ask, price.model)
         sliced = ask.streamed and not ask.output_tokens_max
         return Call(
             id=self.uuid,
-            caller=caller,
+            caller=standing.caller,
             accepted_ns=self.accepted_ns,
-            month=Month.of(self.accepted_at, caller.zone),
+            month=standing.month,
             endpoint=endpoint.name,
             model_asked=ask.model,
             streamed=ask.streamed,
@@ -183,6 +179,7 @@ class Trip:
             output_tokens_min=1 if sliced or can_be_bounded(endpoint, ask) else 0,
             continues=self.continues,
             attempts_before=self.attempts_before,
+            place=standing.place,
         )
 
     def facts(self, seconds: float) -> dict[str, object]:

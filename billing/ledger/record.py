@@ -29,7 +29,7 @@ def is_orphans(estimated_reason: str | None) -> bool:
     return estimated_reason is not None and estimated_reason.startswith(ORPHANED)
 
 
-class UsageRecord(msgspec.Struct, array_like=True, frozen=True):
+class UsageRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One settled call. The order of the fields is the wire format: append only."""
 
     call_id: str

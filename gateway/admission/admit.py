@@ -31,7 +31,6 @@ from gateway.admission.records import (
     offline_bound_nano,
     record_of,
     to_wire_admission,
-    to_wire_pico,
     to_wire_place,
     to_wire_usage,
 )
@@ -138,7 +137,7 @@ class Admission:
 
     async def admit(self, call: Call, prices_version: int) -> Hold:
         """Set aside what the call may cost at most, or as much as its budget covers where that will do, or refuse it."""
-        caller, month = call.caller, str(call.month)
+        caller = call.caller
         operation = to_wire_admission(call, prices_version, self._hold_ms)
         syncs, deadline = 0, time.monotonic() + _REBUILD_WAIT_S
         until, pause_s = None, _HOLDS_POLL_S
@@ -150,7 +149,7 @@ class Admission:
                     return Hold(call, reply[2], to_wire_limits(reply[1]), reply[3])
                 if reply[0] == "sync" and syncs < _SYNC_ATTEMPTS:
                     syncs += 1
-                    await self.sync(caller, month)
+                    await self.sync(caller, str(call.month))
                     continue
             except (ServiceUnavailable, asyncio.CancelledError) as error:
                 self._free_later(call)  # it may have been admitted all the same
@@ -219,7 +218,7 @@ class Admission:
             )  # it is booked, and what the first attempt held given back, under the first attempt's id
         operation = (
             *("S", call.entry_id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
-            *(to_wire_usage(usage), to_wire_pico(price), to_wire_record(record_of(call, outcome))),
+            *(to_wire_usage(usage), price.pico, to_wire_record(record_of(call, outcome))),
             *(_UNDRAINED_MS, hold.amount_nano_usd),
         )
         deadline = time.monotonic() + self._settle_retry_s

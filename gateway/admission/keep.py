@@ -80,6 +80,10 @@ class Keeper:
     def end(self, lease: Lease) -> None:
         self._leases.pop(lease.hold.call.id.hex, None)
 
+    def keeps(self, lease: Lease) -> bool:
+        """Is its call still under way?"""
+        return self._leases.get(lease.hold.call.id.hex) is lease
+
     def registrations(self, shard: int) -> list[tuple[Any, ...]]:
         """How a Redis that may not know them is told of a shard's open calls (`history.lua`, H)."""
         leases = self._leases.values()
@@ -252,3 +256,17 @@ class Lease:
         self._gone = reply[0] == "gone"
         if not self._gone:
             self.covered_tokens = max(self.covered_tokens, int(reply[2]))
+        elif self._keeper.keeps(self):
+            self._register()
+
+    def _register(self) -> None:
+        """Redis knows no such hold: of a call that goes on without one it is told; one that was swept or settled it knows better."""
+        keeper, call = self._keeper, self.hold.call
+        shard = shard_of(call.caller.account_id, keeper.shards)
+        keeper.ticker.ask(shard, self.registration()).add_done_callback(_heard)
+
+
+def _heard(asked: asyncio.Future[list[Any]]) -> None:
+    """Nobody waits for this reply: where it failed, the next renewal asks again."""
+    if not asked.cancelled():
+        asked.exception()

@@ -20,7 +20,7 @@ from gateway.call import Call
 Operation = tuple[Any, ...]
 
 
-class Told(msgspec.Struct, frozen=True):
+class Told(msgspec.Struct, frozen=True, gc=False):
     """A settlement, what was decided, and its id in the stream."""
 
     call: Call

@@ -11,7 +11,6 @@ from typing import Any
 from msgspec import structs
 
 from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts, to_wire_prices, to_wire_record
-from billing.prices import Price
 from billing.usage import GRANT_ORDER, NOTHING, Usage, less
 from gateway.call import Call, Outcome, RateLimit
 
@@ -38,11 +37,6 @@ def from_wire_usage(counts: list[int]) -> Usage:
     return Usage(fresh, cached, output, standard, enhanced)
 
 
-def to_wire_pico(price: Price) -> tuple[int, ...]:
-    """Prices in the script's order."""
-    return price.pico
-
-
 def to_wire_bound(call: Call) -> tuple[int, int, int, int, int]:
     """What the call can become at most: (output tokens, prompt tokens, pico-USD an output token, a prompt token, for all pages)."""
     output_pico, fresh, cached, standard, enhanced = call.price.pico
@@ -52,12 +46,8 @@ def to_wire_bound(call: Call) -> tuple[int, int, int, int, int]:
 
 def to_wire_place(call: Call) -> tuple[tuple[RateLimit, ...], int, list[tuple[str, int]]]:
     """Which limits and caps a call counts against, and as how many tokens: (rates, tokens, money)."""
-    caller, names = call.caller, (call.price.model, call.model_asked)
-    rates = caller.rate_limits
-    if caller.model_limits:
-        rates += tuple(limit for model, limit in caller.model_limits if model in names)
-    tokens = call.prompt_tokens_max + call.output_tokens_expected
-    return rates, tokens, call.caller.money_scopes(str(call.month))
+    place = call.placed
+    return place.rates, call.prompt_tokens_max + call.output_tokens_expected, place.money
 
 
 def to_wire_admission(call: Call, prices_version: int, lease_ms: int) -> tuple[Any, ...]:
@@ -78,8 +68,8 @@ def offline_bound_nano(call: Call) -> int:
 def to_wire_orphan(call: Call) -> tuple[int, list[int], tuple[int, ...], str]:
     """What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated."""
     best = Usage(call.prompt_tokens_best, standard_pages=call.pages_best)
-    record = record_of(call, Outcome(best, estimated_reason=ORPHANED))
-    return call.accepted_ns // _MS, to_wire_usage(best), to_wire_pico(call.price), to_wire_record(record)
+    record = to_wire_record(record_of(call, Outcome(best, estimated_reason=ORPHANED)))
+    return call.accepted_ns // _MS, to_wire_usage(best), call.price.pico, record
 
 
 def with_counts(record: UsageRecord, served: list[int], absorbed: list[int]) -> UsageRecord:
@@ -115,7 +105,7 @@ def record_of(call: Call, outcome: Outcome) -> UsageRecord:
         caller.account_id,
         caller.key_id,
         call.accepted_ns,
-        str(call.month),
+        call.placed.month,
         call.endpoint,
         call.model_asked,
         price.model,

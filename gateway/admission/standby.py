@@ -148,7 +148,7 @@ class Standby:
     def grow(self, call: Call, more_nano_usd: int, *, is_away: bool) -> bool:
         """May a running call cost so much more, without asking Redis? One that was let through may, within the share; one that Redis
         admitted too, while it is away."""
-        through = self._through.get(call.id.hex)
+        through = self._through.get(call.entry_id.hex)
         if through is not None:
             scopes, amount_nano_usd = through
             if not self.shares.grow(scopes, more_nano_usd):
@@ -160,7 +160,7 @@ class Standby:
                 return False
         else:
             return False
-        self._through[call.id.hex] = scopes, amount_nano_usd + more_nano_usd
+        self._through[call.entry_id.hex] = scopes, amount_nano_usd + more_nano_usd
         self._risk(more_nano_usd)
         return True
 
@@ -242,10 +242,10 @@ class Standby:
             await self.history.look(shard)
             if self.circuit.is_open(shard):
                 await self.history.register(shard)
+                self.circuit.works(shard)
+                await self.history.register(shard)  # those that went on without Redis while it was told of the others
         except StoreUnavailable:
             self.circuit.failed(shard)
-            return
-        self.circuit.works(shard)
 
     async def _adopt(self) -> None:
         try:

@@ -95,6 +95,12 @@ class PriceTable:
                 self._own.setdefault(card.account_id, []).append(card)
         self._names = frozenset(name for card in cards for name in (*card.models, *card.aliases))
 
+    def is_constant(self, caller: Caller, start: datetime, end: datetime) -> bool:
+        """Does no price and no discount of this caller begin after the first and before the second of two instants?"""
+        cards = (*self._standard, *self._own.get(caller.account_id, ()))
+        begins = (*(card.effective_at for card in cards), *(discount[0] for discount in caller.discounts))
+        return not any(start < instant < end for instant in begins)
+
     def knows(self, name: str) -> bool:
         """Does any card name this model or snapshot?"""
         return name in self._names

@@ -19,11 +19,11 @@ _COUNT_MAX = 2**31 - 1
 """What a column of the ledger holds; no model has read or written so many tokens in one call."""
 
 
-class _Details(msgspec.Struct):
+class _Details(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class UsageBlock(msgspec.Struct):
+class UsageBlock(msgspec.Struct, gc=False):
     """The fields of all formats' usage blocks that metering looks at."""
 
     prompt_tokens: int | None = None
@@ -46,18 +46,18 @@ class UsageBlock(msgspec.Struct):
         )
 
 
-class _Choice(msgspec.Struct):
+class _Choice(msgspec.Struct, gc=False):
     finish_reason: str | None = None
 
 
-class _Inner(msgspec.Struct):
+class _Inner(msgspec.Struct, gc=False):
     """The `response` of a responses event, the `message` of a message_start."""
 
     model: str | None = None
     usage: UsageBlock | None = None
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, gc=False):
     """The fields of an answer, or of one event of a stream, that metering looks at."""
 
     type: str | None = None

@@ -25,11 +25,11 @@ PAGES_MAX = 100
 _IMAGE_URI = re.compile(rb"data:[a-z]+/[a-z0-9.+-]+;base64,")
 
 
-class _StreamOptions(msgspec.Struct):
+class _StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
 
 
-class _Request(msgspec.Struct):
+class _Request(msgspec.Struct, gc=False):
     model: str
     stream: bool | None = None
     stream_options: _StreamOptions | UnsetType | None = UNSET
@@ -43,7 +43,7 @@ _decode = msgspec.json.Decoder(_Request).decode
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class Ask(msgspec.Struct, frozen=True):
+class Ask(msgspec.Struct, frozen=True, gc=False):
     """What a request asks for, as far as the gateway must know, and the body that goes upstream."""
 
     model: str

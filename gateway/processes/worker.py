@@ -20,6 +20,7 @@ import uvloop
 from gateway.app import fast_door, http_app, open_house, open_journey
 from gateway.doors.protocol import tell_leaving
 from gateway.logs import set_up_logs
+from gateway.processes.heap import settle_heap
 from gateway.processes.lifeline import end_with_parent
 from gateway.processes.server import LEAVING, Server, announce_ready
 from gateway.settings import Settings, read_settings
@@ -56,6 +57,7 @@ async def serve(settings: Settings, fd: int) -> None:
             timeout_graceful_shutdown=int(settings.shutdown_grace_s),
         )
         server = Server(config, announce_ready, linger_s=settings.shutdown_linger_s, leaving=lambda: tell_leaving(door))
+        settle_heap()
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(LEAVING, server.leave)
         for name in (signal.SIGTERM, signal.SIGINT):

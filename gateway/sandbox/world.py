@@ -43,6 +43,7 @@ class World:
     operator_token: str
     solar_url: str
     """Upstream's base, ending in /v1."""
+    stores: Stores
 
 
 @asynccontextmanager
@@ -64,11 +65,11 @@ async def open_world(settings: Settings, *, upstream_is_set: bool, local_model: 
             "GATEWAY_SANDBOX_CLOCK": "",
         }
         if upstream_is_set:
-            yield _introduce(World(environment, token, settings.upstream_url), data_dir)
+            yield _introduce(World(environment, token, settings.upstream_url, stores), data_dir)
             return
         async with _solar(data_dir, local_model=local_model) as url:
             environment |= {"GATEWAY_UPSTREAM_URL": url, "GATEWAY_UPSTREAM_KEYS": _UPSTREAM_KEY}
-            yield _introduce(World(environment, token, url), data_dir)
+            yield _introduce(World(environment, token, url, stores), data_dir)
 
 
 def _introduce(world: World, data_dir: Path) -> World:

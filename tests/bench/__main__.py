@@ -10,6 +10,7 @@ import argparse
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,11 @@ from tests.bench.endurance import allow_files, hold_streams, saturate_for, setti
 from tests.bench.hotspots import record
 from tests.bench.load import BadAnswers, loader_name
 from tests.bench.measures import QUICK, Scale, measure
-from tests.bench.report import NO_FLOOR, Part, machine, parts_of, profile_parts, show, to_markdown
+from tests.bench.report import NO_FLOOR, Part, day_and_machine, machine, parts_of, profile_parts, show, to_markdown
+from tests.bench.results import with_block, with_tables
 from tests.bench.stage import LedgerDiffers, staged
 
 RESULTS = Path(__file__).parent / "RESULTS.md"
-_OPENING = "# What a call costs\n\nWritten by `python -m tests.bench --write`; what stands below the last heading is written by hand.\n\n"
-_BY_HAND = "## What was tried, and what the floor of each part is\n"
 _NO_PROFILER = "no profile: py-spy is installed neither beside this Python nor on PATH"
 
 
@@ -52,9 +52,14 @@ def _scale(asked: argparse.Namespace) -> Scale:
 
 def _bench(asked: argparse.Namespace, console: Console, work_dir: Path) -> None:
     scale = _scale(asked)
-    parts, facts = [], []
+    parts: list[Part] = []
+    facts: list[str] = []
     if asked.streams or asked.minutes:
-        show(console, *_endure(asked, work_dir))
+        facts, parts = _endure(asked, work_dir)
+        show(console, facts, parts)
+        if asked.write:
+            name = f"{asked.streams:,} streams at once" if asked.streams else f"{asked.minutes:g} minutes at saturation"
+            _rewrite(lambda text: with_block(text, name, facts, parts))
         return
     with staged(work_dir, asked.door) as stage:
         if stage.floor is None:
@@ -69,8 +74,10 @@ def _bench(asked: argparse.Namespace, console: Console, work_dir: Path) -> None:
             parts += [] if spots is None else profile_parts(spots)
             facts += [_NO_PROFILER] if spots is None else []
     show(console, facts, parts)
-    if asked.write:
-        _write(to_markdown(facts, parts))
+    if asked.write and asked.door == "asgi":
+        _rewrite(lambda text: with_block(text, "The ASGI door", facts, parts))
+    elif asked.write:
+        _rewrite(lambda text: with_tables(text, to_markdown(facts, parts)))
 
 
 def _endure(asked: argparse.Namespace, work_dir: Path) -> tuple[list[str], list[Part]]:
@@ -86,13 +93,13 @@ def _endure(asked: argparse.Namespace, work_dir: Path) -> tuple[list[str], list[
             parts.append(saturate_for(stage, asked.minutes, _scale(asked).connections))
         calls = stage.settled().calls
         busy = f"busy with other programs meanwhile: {foreign.ratio():.0%} of all cores"
-    return [busy, f"the ledger holds all {calls:,} calls that the mock served, with its counts"], parts
+        where = day_and_machine(apart=stage.cores.apart)
+    return [where, busy, f"the ledger holds all {calls:,} calls that the mock served, with its counts"], parts
 
 
-def _write(tables: str) -> None:
+def _rewrite(change: Callable[[str], str]) -> None:
     before = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
-    by_hand = before.partition(_BY_HAND)[2]
-    RESULTS.write_text(f"{_OPENING}{tables}\n{_BY_HAND}{by_hand}", encoding="utf-8")
+    RESULTS.write_text(change(before), encoding="utf-8")
 
 
 def main() -> int:

@@ -94,15 +94,21 @@ def machine(gateway_pid: int, nginx_version: str | None, found: Measured, *, apa
     """What these figures were taken on."""
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     stores = ", ".join(_store_versions(gateway_pid))
-    pinned = "the measured process alone on one core" if apart else "one core only: everything shares it"
     return [
-        f"{datetime.now(UTC):%Y-%m-%d}, {_cpu_model()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; {pinned}",
+        day_and_machine(apart=apart),
         f"Python {platform.python_version()}, {libraries}",
         f"nginx {nginx_version}, {stores}" if nginx_version else f"{NO_FLOOR}; {stores}",
         f"busy with other programs meanwhile: {found.foreign_ratio:.0%} of all cores; "
         f"an empty Python call: {processes.python_call_ns():.0f} ns",
         f"every answer had status 200; the ledger holds all {found.ledger_calls:,} calls that the mock served, with its counts",
     ]
+
+
+def day_and_machine(*, apart: bool) -> str:
+    """The first of the facts."""
+    pinned = "the measured process alone on one core" if apart else "one core only: everything shares it"
+    system = f"{platform.system()} {platform.release()}"
+    return f"{datetime.now(UTC):%Y-%m-%d}, {_cpu_model()}, {os.cpu_count()} cores, {system}; {pinned}"
 
 
 def show(console: Console, facts: list[str], parts: list[Part]) -> None:

@@ -1,4 +1,5 @@
-"""Mixed calls from many clients at once: whole and streamed, with and without an Idempotency-Key, some hanging up at a random byte.
+"""Mixed calls from many clients at once: in both formats (chat and messages), whole and streamed, with and without an Idempotency-Key, some
+hanging up at a random byte.
 
 Each client makes one call after another with a key of its own, so that an entry of the ledger belongs to the call in whose time it was
 accepted. What a call asks for follows from the seed, the client and the number of the call. Units: seconds, bytes, tokens.
@@ -36,6 +37,12 @@ class Plan:
     keyed: bool
     usage_wanted: bool
     hangs_up_after_bytes: int | None
+    path: str = "/chat/completions"
+
+    @property
+    def last_bytes(self) -> bytes:
+        """How a whole stream ends."""
+        return b'"type":"message_stop"}\n\n' if self.path == "/messages" else b"data: [DONE]\n\n"
 
     def body(self) -> dict[str, Any]:
         text = f"[[sim: id={self.label} tokens={self.tokens} cached={self.cached} {self.words}]] 오늘의 날씨와 내일의 날씨를 알려 주세요."
@@ -54,6 +61,7 @@ class Plan:
 def plan_of(seed: str, client: int, number: int) -> Plan:
     chance = random.Random(f"{seed}/{client}/{number}")
     streamed = chance.random() < 0.55
+    path = "/messages" if chance.random() < 0.25 else "/chat/completions"
     hangs_up = streamed and chance.random() < 0.2
     words = f"pace_ms={chance.randint(5, 40)}" if streamed else f"delay_ms={chance.randint(0, 800)}"
     return Plan(
@@ -63,8 +71,9 @@ def plan_of(seed: str, client: int, number: int) -> Plan:
         words=words,
         streamed=streamed,
         keyed=chance.random() < 0.5,
-        usage_wanted=streamed and chance.random() < 0.5,
+        usage_wanted=streamed and chance.random() < 0.5 and path != "/messages",
         hangs_up_after_bytes=chance.randint(1, 6000) if hangs_up else None,
+        path=path,
     )
 
 
@@ -126,7 +135,7 @@ class Client:
         leaves_after = told.plan.hangs_up_after_bytes if told.attempts == 1 else None
         body = b""
         try:
-            async with http.stream("POST", "/chat/completions", json=told.plan.body(), headers=headers) as answer:
+            async with http.stream("POST", told.plan.path, json=told.plan.body(), headers=headers) as answer:
                 told.status = answer.status_code
                 told.replayed = "x-solar-replayed" in answer.headers
                 if answer.status_code == httpx.codes.OK:
@@ -140,7 +149,9 @@ class Client:
             told.code = type(error).__name__
             return
         if told.status == httpx.codes.OK:
-            told.whole = not told.plan.streamed or body.endswith(b"data: [DONE]\n\n")
+            told.whole = not told.plan.streamed or body.replace(b" ", b"").endswith(
+                told.plan.last_bytes.replace(b" ", b"")
+            )
             told.code = None if told.whole else "interrupted"
         else:
             told.code = json.loads(body)["error"]["code"] if body.startswith(b"{") else "no json"

@@ -1,6 +1,7 @@
 """A TCP proxy that spoils connections as it is told: cuts (FIN), resets (RST), or stalls one after so many bytes.
 
 Bytes are passed as they are; it knows nothing of HTTP. It runs in a thread with an event loop of its own.
+With `tls` it is the TLS end of a target that speaks none.
 Units: bytes, seconds. `up` is from the client to the target, `down` the way back.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -45,7 +47,8 @@ class _Spoiled(Exception):
 class FaultProxy:
     """Listens on a loopback port in front of a target; `url` is the target's URL with that port."""
 
-    def __init__(self, target_url: str, plan: Plan) -> None:
+    def __init__(self, target_url: str, plan: Plan, *, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         target = urlsplit(target_url)
         self._host, self._port = str(target.hostname), int(target.port or 80)
         self._target = target
@@ -60,7 +63,9 @@ class FaultProxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        started = asyncio.run_coroutine_threadsafe(asyncio.start_server(self._accept, "127.0.0.1", 0), self._loop)
+        started = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls), self._loop
+        )
         self._server = started.result(_STOP_S)
         port = self._server.sockets[0].getsockname()[1]
         self.url = self._target._replace(netloc=f"127.0.0.1:{port}").geturl()
@@ -136,6 +141,8 @@ class FaultProxy:
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
+        else:  # TLS has no half-closed connections
+            writer.close()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

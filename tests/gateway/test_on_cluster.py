@@ -1,4 +1,7 @@
-"""The whole gateway on a Redis Cluster: processes, limits, caps, usage and revocation as on a single Redis."""
+"""The whole gateway on a Redis Cluster over TLS: processes, limits, caps, usage and revocation as on a single Redis.
+
+(The rooms run on a plain cluster in tests/gateway/admission.) The authority is the test's own, named by `SSL_CERT_FILE`.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,44 @@ from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import pytest
+from redis.exceptions import RedisError
 
+from gateway.admission.connect import open_pipe, open_redis
+from gateway.admission.pipe import StoreUnavailable
 from tests.fakes.redis_cluster import running_cluster
+from tests.fakes.tls import new_authority, tls_ends
 from tests.gateway.test_refusals import CHAT
 from tests.running import Gateway
 
 
-async def test_calls_of_many_accounts_are_limited_billed_and_revoked_on_a_cluster(
+async def test_calls_of_many_accounts_are_limited_billed_and_revoked_on_a_cluster_over_tls(
     gateway: Gateway, tmp_path: Path
 ) -> None:
+    authority = new_authority(tmp_path / "tls")
     async with running_cluster(tmp_path / "cluster") as cluster:
-        await asyncio.to_thread(served_and_tried_out, gateway, cluster.url, tmp_path)
+        with tls_ends(authority, [node.port for node in cluster.nodes]) as ports:
+            for node, port in zip(cluster.nodes, ports, strict=True):
+                await node.redis.config_set("cluster-announce-client-port", port)
+            url = "rediss+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports)
+            await refused_without_the_authority(ports[0])
+            # The ends are threads of this test's: on a busy machine they are slow, which is not what is tried out here.
+            given = {"SSL_CERT_FILE": str(authority.ca_path), "GATEWAY_REDIS_CIRCUIT_MS": "3000"}
+            await asyncio.to_thread(served_and_tried_out, gateway, url, tmp_path, **given)
         held = [await node.redis.dbsize() for node in cluster.nodes[:3]]
     assert all(count > 0 for count in held)
+
+
+async def refused_without_the_authority(port: int) -> None:
+    """A certificate that nobody vouches for: neither client says a word to it."""
+    url = f"rediss://127.0.0.1:{port}"
+    pipe, redis = open_pipe(url, timeout_s=5, waiting_max=10), open_redis(url, timeout_s=5, connections_max=2)
+    with pytest.raises(StoreUnavailable, match="SSLCertVerificationError"):
+        await pipe.ask("PING")
+    with pytest.raises(RedisError, match="CERTIFICATE_VERIFY_FAILED"):
+        await redis.ping()
+    await pipe.close()
+    await redis.aclose()
 
 
 def served_and_tried_out(gateway: Gateway, redis_url: str, home: Path, **environment: str) -> None:

@@ -11,8 +11,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.admission.standby import OfflineRules
 from gateway.sandbox.valkey import Valkey
-from tests.gateway.admission.shard import Shard, open_redis
+from tests.gateway.admission.shard import NO_RULES, Shard, open_redis
 from tests.gateway.values import Books
 
 TIMEOUT_S = 0.25
@@ -36,7 +37,7 @@ class Outage:
     folder: Path
     books: Books = field(default_factory=Books)
 
-    def worker(self, *, journal_max_bytes: int = 1 << 26, share_nano: int = 0) -> Shard:
+    def worker(self, *, journal_max_bytes: int = 1 << 26, share_nano: int = 0, rules: OfflineRules = NO_RULES) -> Shard:
         """A worker whose standby does not run yet."""
         return Shard(
             open_redis(self.valkey.url),
@@ -45,6 +46,7 @@ class Outage:
             folder=self.folder / "spool",
             journal_max_bytes=journal_max_bytes,
             share_nano=share_nano,
+            rules=rules,
         )
 
     @asynccontextmanager
@@ -62,8 +64,11 @@ class Outage:
             await shard.redis.aclose()
 
     @asynccontextmanager
-    async def running_worker(self, *, journal_max_bytes: int = 1 << 26, share_nano: int = 0) -> AsyncIterator[Shard]:
-        async with self.standing_by(self.worker(journal_max_bytes=journal_max_bytes, share_nano=share_nano)) as shard:
+    async def running_worker(
+        self, *, journal_max_bytes: int = 1 << 26, share_nano: int = 0, rules: OfflineRules = NO_RULES
+    ) -> AsyncIterator[Shard]:
+        made = self.worker(journal_max_bytes=journal_max_bytes, share_nano=share_nano, rules=rules)
+        async with self.standing_by(made) as shard:
             await self.met(shard)
             yield shard
 

@@ -21,7 +21,7 @@ from gateway.admission.history import LedgerSync
 from gateway.admission.offline import Shares
 from gateway.admission.pipe import Pipe
 from gateway.admission.records import with_counts
-from gateway.admission.standby import Standby
+from gateway.admission.standby import OfflineRules, Standby
 from gateway.call import Call, Hold, Outcome, Settlement
 from gateway.meter.learned import PromptRatios
 from gateway.spool.journal import Journal
@@ -31,6 +31,7 @@ STREAM = stream_key(0)
 BUCKET_MS = 100
 WINDOW_BUCKETS = 601
 PRICES_VERSION = 7
+NO_RULES = OfflineRules()
 
 
 def open_redis(url: str) -> Redis:
@@ -85,6 +86,7 @@ class Shard:
     share_nano: int = 0
     wait_s: float = 0.0
     ratios_max: int = 0
+    rules: OfflineRules = NO_RULES
 
     def __post_init__(self) -> None:
         self.pipe = open_pipe(url_of(self.redis), self.timeout_s)
@@ -92,7 +94,9 @@ class Shard:
         ledger = LedgerSync(self.ticker, self.books.read, shards=1)
         self.journal = Journal(self.folder, max_bytes=self.journal_max_bytes)
         shares = Shares(self.share_nano, scopes_max=100)
-        self.standby = Standby(self.ticker, self.journal, shares, ledger, self.books.settled, shards=1)
+        self.standby = Standby(
+            self.ticker, self.journal, shares, ledger, self.books.settled, shards=1, rules=self.rules
+        )
         self.ratios = PromptRatios(entries_max=self.ratios_max)
         self.admission = Admission(
             self.ticker,

@@ -6,6 +6,7 @@ import asyncio
 import struct
 from typing import Any
 
+from billing.usage import Usage
 from gateway.admission.keep import Keeper, Terms
 from gateway.call import Hold
 from tests.gateway.admission.shard import Shard
@@ -52,3 +53,22 @@ async def test_a_call_that_was_sent_at_once_tells_nothing_and_is_never_taken_for
     assert await shard.redis.zscore("{s0}:holds", hold.call.id.hex) == before
     lease.end()
     waiting.end()
+
+
+async def test_a_call_that_goes_on_without_a_hold_in_redis_is_given_one_and_one_that_has_ended_is_not(
+    shard: Shard,
+) -> None:
+    keeper = Keeper(shard.ticker, TERMS, shards=1)
+    caller = a_caller(new_account_id())
+    await shard.admission.sync(caller, str(a_call(caller).month))
+    running, ended = (keeper.begin(Hold(a_call(caller), 150_000, {}, 100)) for _ in range(2))
+    for lease in (running, ended):
+        lease.tell()
+    ended.end()
+    async with asyncio.timeout(10):
+        while await shard.holds() == 0:  # noqa: ASYNC110 - Redis has nobody to tell
+            await asyncio.sleep(0.01)
+    await shard.settle(running.hold, Usage(1, 0, 1))
+    running.end()
+    assert await shard.holds() == 0
+    assert [record.usage.call_id for record in await shard.records()] == [running.hold.call.id.hex]

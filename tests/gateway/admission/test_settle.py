@@ -14,7 +14,15 @@ from gateway.admission.records import record_of
 from gateway.call import Call, Outcome
 from gateway.errors import InsufficientQuota
 from tests.gateway.admission.shard import Shard
-from tests.gateway.values import CACHED_NANO, INPUT_NANO, OUTPUT_NANO, a_call, a_caller, a_price, new_account_id
+from tests.gateway.values import (
+    CACHED_NANO,
+    INPUT_NANO,
+    OUTPUT_NANO,
+    a_call,
+    a_caller,
+    a_price,
+    new_account_id,
+)
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
