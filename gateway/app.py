@@ -207,6 +207,7 @@ def http_app(house: House, journey: Journey) -> Litestar:
         unreadable=partial(unreadable, house.redis, settings.shards),
         grant_months=settings.grant_months,
         month_grace_s=settings.month_grace_s,
+        ledger_keep_months=settings.ledger_keep_months,
         retention_years=settings.retention_years,
         seller=_seller(settings),
         chart=Chart(settings.chart_receivable, settings.chart_revenue, settings.chart_tax),

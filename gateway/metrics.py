@@ -88,6 +88,9 @@ UNREADABLE_RECORDS = Counter(
 UNREADABLE_WAITING_RECORDS = Gauge(
     "solar_unreadable_waiting_records", "Such records that wait for an operator", multiprocess_mode="mostrecent"
 )
+LATE_RECORDS = Counter(
+    "solar_late_records_total", "Usage records refused because their month is detached from the ledger; they are kept"
+)
 SWEPT_HOLDS = Counter("solar_swept_holds_total", "Holds whose worker was gone, booked as estimated")
 JOURNAL_BYTES = Gauge(
     "solar_journal_bytes", "Settlements on the local disk that Redis has not taken yet", multiprocess_mode="livesum"

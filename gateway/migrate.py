@@ -48,7 +48,7 @@ BEGIN
         EXECUTE format('REVOKE ALL ON %I FROM %I', of.name, role);
         IF of.is_part THEN
             CONTINUE;
-        ELSIF of.name = 'alembic_version' THEN
+        ELSIF of.name = 'alembic_version' OR of.name ~ '^ledger_entry_[0-9]{6}$' THEN  -- a detached month
             EXECUTE format('GRANT SELECT ON %I TO %I', of.name, role);
         ELSIF of.name = ANY (ARRAY[{append_only}]) THEN
             EXECUTE format('GRANT SELECT, INSERT ON %I TO %I', of.name, role);
@@ -61,6 +61,7 @@ BEGIN
     END LOOP;
     EXECUTE format('GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO %I', role);
     EXECUTE format('GRANT EXECUTE ON FUNCTION ledger_partition(integer) TO %I', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION ledger_detach(integer, integer), ledger_attach(integer) TO %I', role);
 END $grants$"""
 
 

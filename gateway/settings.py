@@ -253,6 +253,9 @@ class Settings(BaseSettings):
         description="for `migrate`: the database role of the gateway, which is given no more than it needs",
     )
     database_connections_max: int = Field(default=8, ge=2, le=200)
+    ledger_keep_months: int = Field(
+        default=13, ge=2, le=1200, description="newer months of the ledger cannot be detached"
+    )
     drain_batch_max: int = Field(default=500, ge=1, le=10_000)
     drain_idle_ms: int = Field(default=20, ge=1, le=5000)
     drain_stop_s: float = Field(

@@ -1,7 +1,7 @@
 """The ledger down to the call, a page at a time, in the order of the proof: by account, then place in its booked month.
 
 A page is read by its key, so page 10,000 costs what the first did, and nobody holds a month in memory.
-Errors: `ValueError` for a cursor that is none of ours.
+Errors: `ValueError` for a cursor that is none of ours; `sources.MonthDetached` where entries of the month are not in the ledger any more.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlmodel import col, select
 from billing.database import Sessions
 from billing.ledger.entry import PRICES
 from billing.ledger.proof import FIELDS, plain, to_wire_entry
+from billing.ledger.sources import must_hold
 from billing.ledger.tables import LedgerEntry, LedgerProof
 from billing.money import ZERO, subtract
 
@@ -43,6 +44,7 @@ async def page_calls(
     With `house`, what only the house may see stands beside the rest.
     """
     account, place = _from_wire_cursor(after)
+    await must_hold(session, month)
     rows: list[LedgerEntry] = []
     for of_account in await _accounts(session, month, account_id, account):
         begin = place if of_account == account else 0

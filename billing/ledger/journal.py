@@ -25,9 +25,10 @@ from sqlmodel import SQLModel, col, func, select
 from billing.ledger.entry import Entry, Grants, Settled, entry_of, exact_of, reversal_of
 from billing.ledger.lines import COLUMNS, leaf_of_entry, to_row_line, to_row_sums
 from billing.ledger.proof import Chain
-from billing.ledger.record import is_orphans
+from billing.ledger.record import is_orphans, to_wire_record
+from billing.ledger.sources import table_of
 from billing.ledger.statements import BEGIN_CHAINS, KNOWN_ENTRIES, LOCK_CHAINS, STAGED, add_staged, stage
-from billing.ledger.tables import ClosedMonth, DetachedMonth, LedgerGrantUse
+from billing.ledger.tables import ClosedMonth, DetachedMonth, LateRecord, LedgerGrantUse
 from billing.periods import Month
 
 CLOSE_LOCK = 7_061_001
@@ -63,7 +64,7 @@ async def append(session: AsyncSession, settled: Sequence[Settled], now: datetim
     last_closed = (await session.execute(select(func.max(col(ClosedMonth.month))))).scalar_one_or_none()
     open_from = str(Month.parse(last_closed).next()) if last_closed else ""
     batch = [(entry_of(item, open_from), item) for item in unique.values()]
-    batch, refused = await _refuse_detached(session, batch)
+    batch, refused = await _refuse_detached(session, batch, now)
     if not batch:
         return Appended(0, refused)
     # An account's entries side by side: they are read together, and so their index grows in fewer places.
@@ -90,20 +91,37 @@ def _chain_of(entry: Entry) -> tuple[str, str]:
     return shared.account_id, shared.booked_month
 
 
-async def _refuse_detached(session: AsyncSession, batch: list[_Settling]) -> tuple[list[_Settling], int]:
-    """Take out what belongs into a month that is no longer attached, and count it; have partitions for the rest."""
+async def _refuse_detached(session: AsyncSession, batch: list[_Settling], now: datetime) -> tuple[list[_Settling], int]:
+    """Set aside what belongs into a month that is no longer attached, each once, and count it; have partitions for the rest."""
     months = {entry.partition_month for entry, _ in batch}
-    query = select(DetachedMonth).where(col(DetachedMonth.partition_month).in_(months)).with_for_update()
+    query = (
+        select(DetachedMonth)
+        .where(col(DetachedMonth.partition_month).in_(months), col(DetachedMonth.attached_at).is_(None))
+        .with_for_update()
+    )
     refused = 0
     for detached in (await session.execute(query)).scalars().all():
-        left = [pair for pair in batch if pair[0].partition_month != detached.partition_month]
-        detached.refused += len(batch) - len(left)
-        refused += len(batch) - len(left)
-        batch = left
+        late = [pair for pair in batch if pair[0].partition_month == detached.partition_month]
+        batch = [pair for pair in batch if pair[0].partition_month != detached.partition_month]
+        kept = insert(LateRecord).values([_to_row_late(entry, item, now) for entry, item in late])
+        new = (await session.execute(kept.on_conflict_do_nothing().returning(col(LateRecord.call_id)))).all()
+        detached.refused += len(new)
+        refused += len(new)
         months.discard(detached.partition_month)
     await session.flush()
     await _have_partitions(session, months)
     return batch, refused
+
+
+def _to_row_late(entry: Entry, item: Settled, now: datetime) -> dict[str, Any]:
+    return {
+        "partition_month": entry.partition_month,
+        "call_id": item.record.uuid,
+        "account_id": item.record.account_id,
+        "record": to_wire_record(item.record),
+        "grants": [list(part) for part in item.grants],
+        "refused_at": now,
+    }
 
 
 async def _lock_chains(session: AsyncSession, wanted: set[tuple[str, str]]) -> dict[tuple[str, str], Chain]:
@@ -207,7 +225,7 @@ async def seal(session: AsyncSession, month: Month, now: datetime) -> None:
 async def _have_partitions(session: AsyncSession, months: set[int]) -> None:
     """Made by a function that runs as the ledger's owner: the application's role owns nothing (gateway/migrate.py)."""
     for month in sorted(months):
-        name = f"ledger_entry_{month:06d}"
+        name = table_of(month)
         if (await session.execute(text("SELECT to_regclass(:name)"), {"name": name})).scalar_one() is None:
             await session.execute(text("SELECT ledger_partition(:month)"), {"month": month})
 

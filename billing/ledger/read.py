@@ -17,6 +17,7 @@ from sqlmodel import col, func, select
 from billing.ledger.entry import exact_id, partition_of
 from billing.ledger.proof import Chain
 from billing.ledger.record import is_orphans
+from billing.ledger.sources import gone_before
 from billing.ledger.tables import ClosedMonth, LedgerDay, LedgerEntry, LedgerGrantUse, LedgerProof, LedgerTotal
 from billing.money import ZERO
 
@@ -54,7 +55,9 @@ async def settled_calls(session: AsyncSession, call_ids: Sequence[UUID]) -> set[
 
 
 async def calls_since(session: AsyncSession, models: Sequence[str], since: datetime, account_id: str | None) -> bool:
-    """Has anyone (or an account) asked for one of these models since an instant?"""
+    """Has anyone (or an account) asked for one of these models since an instant? Of a detached month nobody can say no."""
+    if since < await gone_before(session):
+        return True
     query = select(LedgerEntry.entry_id).where(
         col(LedgerEntry.accepted_at) >= since, col(LedgerEntry.model_asked).in_(models)
     )

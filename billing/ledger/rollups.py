@@ -15,7 +15,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
-from billing.ledger.statements import DAY_KEY, SLOT_KEY, rollup_differences
+from billing.ledger.proof import plain
+from billing.ledger.sources import entries_in
+from billing.ledger.statements import DAY_KEY, MEASURES, SLOT_KEY, rollup_differences
 from billing.ledger.tables import LedgerDay
 from billing.periods import Month
 from billing.prices import ModelPrice
@@ -89,28 +91,56 @@ def _from_row_booked(month: str, row: Sequence[Any]) -> BookedSum:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """A row of a rollup that is not the sum of its entries: what differs, as (rolled up, summed); None where a side has no such row."""
+
+    table: str
+    key: dict[str, str]
+    differ: dict[str, tuple[str | None, str | None]]
+
+
+@dataclass(frozen=True, slots=True)
 class Differences:
-    """How many rows of a month's rollups differ from the full sum of its entries (0: they agree)."""
+    """How many rows of a month's rollups differ from the full sum of its entries (0: they agree), and the first of them."""
 
     days: int
     slots: int
+    lines: tuple[Difference, ...] = ()
 
 
-async def check_rollups(session: AsyncSession, month: Month) -> Differences:
+async def check_rollups(session: AsyncSession, month: Month, lines_max: int = 20) -> Differences:
     """Sum up all entries of a month and compare: its local days, and its quarters of an hour in UTC.
 
-    Reads every entry of the month. Entries of a detached month are gone, so its rollups (and its neighbours' border days)
-    can no longer be compared: ask before detaching.
+    Reads every entry of the month, of a detached one too while its table is there (`sources.MonthDetached` where it is not).
     """
-    first, last = month.first_day(), month.last_day()
     around = [_number(month, by) for by in (-1, 0, 1)]
-    values = {"around": around, "first": first, "last": last, "this": [_number(month, 0)]}
-    days = rollup_differences("ledger_day", dict(zip(DAY_KEY, DAY_KEY, strict=True)), _DAYS_OF, _ENTRIES_OF_DAYS)
-    slots = rollup_differences("ledger_slot", SLOT_KEY, _SLOTS_OF, _ENTRIES_OF_SLOTS)
     starts, ends = month.bounds("UTC")
-    values |= {"starts": starts, "ends": ends}
-    counted = [(await session.execute(text(query), values)).scalar_one() for query in (days, slots)]
-    return Differences(*counted)
+    values = {"first": month.first_day(), "last": month.last_day(), "around": around, "this": [_number(month, 0)]}
+    values |= {"starts": starts, "ends": ends, "rows_max": max(1, lines_max)}
+    source = await entries_in(session, around)
+    day_key = dict(zip(DAY_KEY, DAY_KEY, strict=True))
+    checks = (
+        ("ledger_day", day_key, rollup_differences("ledger_day", day_key, _DAYS_OF, _ENTRIES_OF_DAYS, source)),
+        ("ledger_slot", SLOT_KEY, rollup_differences("ledger_slot", SLOT_KEY, _SLOTS_OF, _ENTRIES_OF_SLOTS, source)),
+    )
+    counts, lines = list[int](), list[Difference]()
+    for table, key, query in checks:
+        rows = (await session.execute(text(query), values)).all()
+        counts.append(rows[0][0] if rows else 0)
+        lines += [_from_row_difference(table, list(key), list(row)) for row in rows]
+    return Differences(counts[0], counts[1], tuple(lines[:lines_max]))
+
+
+def _from_row_difference(table: str, key: Sequence[str], row: Sequence[Any]) -> Difference:
+    sides = row[1 + len(key) :]
+    pairs = dict(zip(MEASURES, zip(sides[::2], sides[1::2], strict=True), strict=True))
+    differ = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    shown = {n: (_shown(rolled), _shown(summed)) for n, (rolled, summed) in differ.items()}
+    return Difference(table, {name: str(value) for name, value in zip(key, row[1:], strict=False)}, shown)
+
+
+def _shown(value: Any) -> str | None:
+    return None if value is None else plain(value)
 
 
 _DAYS_OF = "day BETWEEN CAST(:first AS date) AND CAST(:last AS date)"

@@ -102,15 +102,22 @@ JOIN unnest(CAST(:partitions AS integer[]), CAST(:ids AS uuid[])) AS asked (part
 USING (partition_month, entry_id)"""
 
 
-def rollup_differences(table: str, key: dict[str, str], rows_where: str, entries_where: str) -> str:
-    """How many rows of a rollup differ from the full sum of the entries that belong to them (also: are missing, or too many)."""
+def rollup_differences(
+    table: str, key: dict[str, str], rows_where: str, entries_where: str, source: str = "ledger_entry"
+) -> str:
+    """The rows of a rollup that differ from the full sum of the entries that belong to them (also: are missing, or too many).
+
+    At most `:rows_max` of them, each with the count of all, its key, and every measure twice: as rolled up, and as summed.
+    """
     rolled = f"SELECT {', '.join([*key, *MEASURES])} FROM {table} WHERE {rows_where}"  # noqa: S608 - as above
     summed = ", ".join([*(f"{value} AS {name}" for name, value in key.items()), *_measured(MEASURES)])
     places = ", ".join(str(place) for place in range(1, len(key) + 1))
     differ = " OR ".join(f"rolled.{name} IS DISTINCT FROM summed.{name}" for name in MEASURES)
+    both = ", ".join(f"rolled.{name}, summed.{name}" for name in MEASURES)
     return f"""
-WITH rolled AS ({rolled}), summed AS (SELECT {summed} FROM ledger_entry WHERE {entries_where} GROUP BY {places})
-SELECT count(*) FROM rolled FULL JOIN summed USING ({", ".join(key)}) WHERE {differ}"""  # noqa: S608 - as above
+WITH rolled AS ({rolled}), summed AS (SELECT {summed} FROM {source} WHERE {entries_where} GROUP BY {places})
+SELECT count(*) OVER (), {", ".join(key)}, {both} FROM rolled FULL JOIN summed USING ({", ".join(key)})
+WHERE {differ} ORDER BY {", ".join(key)} LIMIT :rows_max"""  # noqa: S608 - as above
 
 
 def _added(table: str, staged: str, key: Iterable[str], measures: Iterable[str]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel
 
-from billing.database import INSTANT, MONEY, MONEYS
+from billing.database import DOCUMENT, INSTANT, MONEY, MONEYS
+from billing.money import ZERO
 
 _ZERO = {"server_default": "0"}
 
@@ -112,6 +114,29 @@ class DetachedMonth(SQLModel, table=True):
     partition_month: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
     detached_at: datetime = Field(sa_type=INSTANT)
     refused: int = Field(default=0, sa_type=BigInteger, description="records that came too late")
+    attached_at: datetime | None = Field(default=None, sa_type=INSTANT, description="it is back since then")
+    entries: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_ZERO, description="that were detached")
+    cost: Decimal = Field(default=ZERO, sa_type=MONEY, sa_column_kwargs=_ZERO, description="their exact sum, USD")
+    booked: dict[str, int] = Field(
+        default_factory=dict,
+        sa_type=DOCUMENT,
+        sa_column_kwargs={"server_default": "{}"},
+        description="how many of them by the month whose invoices carry them",
+    )
+
+
+class LateRecord(SQLModel, table=True):
+    """A settlement that came for a month that is detached: kept until the month is attached again, and in no bill until then."""
+
+    __tablename__ = "late_record"
+
+    partition_month: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    call_id: UUID = Field(primary_key=True)
+    account_id: str
+    record: str = Field(description="as it travelled (record.py)")
+    grants: list[list[Any]] = Field(sa_type=DOCUMENT, description="how grants were spent on it")
+    refused_at: datetime = Field(sa_type=INSTANT)
+    appended_at: datetime | None = Field(default=None, sa_type=INSTANT, description="null while it is in no bill")
 
 
 class LedgerGrantUse(SQLModel, table=True):

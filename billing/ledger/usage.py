@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, String, and_, case, cast, literal, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
+from billing.ledger.sources import must_hold_between
 from billing.ledger.statements import SLOT_MINUTES
 from billing.ledger.tables import LedgerDay, LedgerEntry, LedgerSlot
 from billing.money import ZERO, add, subtract
@@ -140,6 +141,7 @@ async def _from_entries(
     zone: str,
     besides: str | None = None,
 ) -> list[UsageSum]:
+    await must_hold_between(session, start, end)
     where = [col(LedgerEntry.accepted_at) >= start, col(LedgerEntry.accepted_at) < end]
     if account_ids is not None:
         # Nothing is booked before the month of its call: this lets the index of an account's months be used.

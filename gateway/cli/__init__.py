@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typer
 
-from gateway.cli import accounts, club, invoices, keys, month, operators, prices, serve, shares, usage
+from gateway.cli import accounts, club, invoices, keys, ledger, month, operators, prices, serve, shares, usage
 
 _HELP = """`solar-gateway`: everything that is started by hand.
 
@@ -22,7 +22,7 @@ Exit codes: 0 done; 1 it failed, with one line saying why; 2 a setting or an arg
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=_HELP)
 app.add_typer(serve.app)
-for group in (accounts, keys, club, prices, month, invoices, shares, operators):
+for group in (accounts, keys, club, prices, month, invoices, shares, operators, ledger):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 app.add_typer(month.reconcile, name="reconcile")
 app.add_typer(usage.app)

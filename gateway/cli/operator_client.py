@@ -115,8 +115,8 @@ class OperatorClient:
     ) -> None:
         self._http.close()
 
-    def get(self, *path: str, query: Query | None = None, accept: str = _JSON) -> Answer:
-        return self._ask("GET", path, query=query, accept=accept)
+    def get(self, *path: str, query: Query | None = None, accept: str = _JSON, answer_s: float = ANSWER_S) -> Answer:
+        return self._ask("GET", path, query=query, accept=accept, answer_s=answer_s)
 
     def post(
         self,

@@ -33,6 +33,7 @@ from gateway.metrics import (
     DRAIN_FAULTS,
     DRAIN_LAG_RECORDS,
     DRAINED_RECORDS,
+    LATE_RECORDS,
     SWEPT_HOLDS,
     UNREADABLE_WAITING_RECORDS,
 )
@@ -169,7 +170,10 @@ class Drain:
 
     async def _append(self, messages: Sequence[Message]) -> None:
         async with self._sessions.begin() as session:
-            await append(session, [message.settled for message in messages], self._clock.now())
+            appended = await append(session, [message.settled for message in messages], self._clock.now())
+        if appended.refused:
+            LATE_RECORDS.inc(appended.refused)
+            log.warning("records_refused", code="detached_month", records=appended.refused)
 
     async def _append_one_by_one(
         self, shard: int, messages: Sequence[Message], fields_of: dict[bytes, dict[bytes, bytes]]

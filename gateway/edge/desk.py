@@ -60,6 +60,7 @@ class Desk:
     """So many of the usage records that could not be read or stored, newest first."""
     grant_months: int
     month_grace_s: int
+    ledger_keep_months: int
     retention_years: int
     seller: Mapping[str, Any] = field(default_factory=dict)
     """Who issues invoices, as they say for good."""

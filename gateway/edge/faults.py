@@ -19,6 +19,7 @@ from billing.accounts.store import AccountNotFound
 from billing.club.store import ContributionNotFound
 from billing.fx import RateMissing
 from billing.invoice.read import CreditNoteNotFound, InvoiceNotFound
+from billing.ledger.sources import MonthDetached
 from billing.payouts.read import HoldNotFound, PayoutNotFound
 from gateway.edge.wire import to_wire_error
 from gateway.errors import Conflict, GatewayError, InvalidRequest, NotFound, ServiceUnavailable
@@ -46,6 +47,10 @@ def not_found(_: AnyRequest, error: Exception) -> Response[bytes]:
 
 def rate_missing(_: AnyRequest, error: RateMissing) -> Response[bytes]:
     return _answer(Conflict("fx_rate_missing", f"{error}."))
+
+
+def month_detached(_: AnyRequest, error: MonthDetached) -> Response[bytes]:
+    return _answer(Conflict("month_detached", f"{error}."))
 
 
 def wrong_number(_: AnyRequest, error: WrongRegistrationNumber) -> Response[bytes]:
@@ -95,6 +100,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     HoldNotFound: not_found,
     PayoutNotFound: not_found,
     RateMissing: rate_missing,
+    MonthDetached: month_detached,
     WrongRegistrationNumber: wrong_number,
     NotFoundException: not_found,
     MethodNotAllowedException: wrong_method,

@@ -11,6 +11,7 @@ from gateway.edge.pricing import PRICING
 from gateway.office.club import CLUB
 from gateway.office.erasure import ERASURE
 from gateway.office.invoices import INVOICES
+from gateway.office.ledger import LEDGER
 from gateway.office.months import MONTHS
 from gateway.office.operators import OPERATORS
 from gateway.office.reconcile import RECONCILE
@@ -27,6 +28,7 @@ OPERATOR_ROUTES: list[Any] = [
     *INVOICES,
     *CLUB,
     *MONTHS,
+    *LEDGER,
     *RECONCILE,
     *OPERATORS,
     *ERASURE,

@@ -52,6 +52,12 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "GET /usage": _LOOK,
     "GET /usage/calls": _LOOK,
     "GET /unreadable-records": _MONEY,
+    "GET /ledger/months": _LOOK,
+    "GET /ledger/months/{month}/rollups": _LOOK,
+    "GET /ledger/months/{month}/proofs": _LOOK,
+    "GET /ledger/late": _MONEY,
+    "POST /ledger/months/{month}/detach": _ADMIN,
+    "POST /ledger/months/{month}/attach": _ADMIN,
     # ---- months, invoices, shares
     "GET /reconciliation": _LOOK,
     "POST /reconciliation": _MONEY,

@@ -23,6 +23,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 __all__ = ["EntryWrong", "LineDiffers", "Receipt", "RootDiffers", "StatementDisagrees", "root_of", "verify"]
@@ -51,6 +53,10 @@ _FIELDS = (
 _NUMBERS = frozenset((*_PRICES, "discount", "list_cost", "cost"))
 _EXACT = Context(prec=100, traps=[Inexact, InvalidOperation])
 _MILLIONTH = Decimal("0.000001")
+_VALUES = itemgetter(*_FIELDS)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_decimal = lru_cache(maxsize=4096)(Decimal)
+"""For prices and discounts, of which there are few."""
 
 
 class StatementDisagrees(ValueError):
@@ -123,7 +129,7 @@ class _Reading:
             raise EntryWrong(self.entries, "it is of another account or month")
         used = [int(entry[name]) for name in _COUNTS]
         granted = [*(int(entry[name]) for name in _GRANTED), 0, 0]
-        prices, discount = [Decimal(entry[name]) for name in _PRICES], Decimal(entry["discount"])
+        prices, discount = [_decimal(entry[name]) for name in _PRICES], _decimal(entry["discount"])
         list_cost = _sum(used, prices)
         cost = _EXACT.multiply(_sum([u - g for u, g in zip(used, granted, strict=True)], prices), 1 - discount)
         if list_cost != Decimal(entry["list_cost"]) or cost != Decimal(entry["cost"]):
@@ -132,8 +138,10 @@ class _Reading:
         self.cost = _EXACT.add(self.cost, cost)
         of = (str(entry["billing_month"]), str(entry["model"]))
         for kind, price, count, free in zip((*_TOKEN_KINDS, *_PAGE_KINDS), prices, used, granted, strict=True):
-            self.quantities[*of, kind, str(entry["card_id"]), price, discount, False] += count - free
-            self.quantities[*of, kind, str(entry["card_id"]), price, Decimal(1), True] += free
+            if count != free:
+                self.quantities[*of, kind, str(entry["card_id"]), price, discount, False] += count - free
+            if free:
+                self.quantities[*of, kind, str(entry["card_id"]), price, Decimal(1), True] += free
 
 
 def root_of(account_id: str, month: str, entries: Iterable[Mapping[str, Any]]) -> str:
@@ -192,7 +200,10 @@ def _sum(counts: list[int], prices: list[Decimal]) -> Decimal:
 
 def _texts(entry: Mapping[str, Any]) -> list[str]:
     """Section 2: the canonical form."""
-    return [_text(entry[name], number=name in _NUMBERS) for name in _FIELDS]
+    return [
+        value if value.__class__ is str and name not in _NUMBERS else _text(value, number=name in _NUMBERS)
+        for name, value in zip(_FIELDS, _VALUES(entry), strict=True)
+    ]
 
 
 def _text(value: Any, *, number: bool) -> str:
@@ -203,6 +214,7 @@ def _text(value: Any, *, number: bool) -> str:
     return _number(str(value)) if number else str(value)
 
 
+@lru_cache(maxsize=4096)
 def _number(text: str) -> str:
     """Section 3. A text that is canonical already, as exports hold it, is taken as it is."""
     canonical = text.removeprefix("-").replace(".", "", 1).isdigit() and text.isascii()
@@ -219,4 +231,4 @@ def _hash(label: str, data: bytes) -> bytes:
 
 
 def _json(texts: list[str]) -> bytes:
-    return json.dumps(texts, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(texts).encode()

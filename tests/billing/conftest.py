@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import settings
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel import SQLModel
 
@@ -32,6 +33,9 @@ settings.load_profile("billing")
 CONNECTIONS_MAX = 25
 """More than the closers of the race test, so that they meet in Postgres and not in the pool."""
 
+_DETACHED = "SELECT relname FROM pg_class WHERE relname ~ '^ledger_entry_[0-9]{6}$' AND NOT relispartition"
+"""Months that a test took out of the ledger: its entries go with the test."""
+
 
 @pytest.fixture(scope="session")
 async def engine(stores: Stores) -> AsyncIterator[AsyncEngine]:
@@ -48,4 +52,6 @@ async def sessions(engine: AsyncEngine) -> Sessions:
     async with engine.begin() as connection:
         for table in reversed(SQLModel.metadata.sorted_tables):
             await connection.execute(table.delete())
+        for name in (await connection.execute(text(_DETACHED))).scalars().all():
+            await connection.execute(text(f"DROP TABLE {name}"))
     return sessions_of(engine)

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from tests.chaos.audit import Verdict, judged, read_entries
 from tests.chaos.faults import FAULTS, Saboteur, Struck
 from tests.chaos.load import Client
+from tests.chaos.proofs import unproved
 from tests.chaos.stage import Stage, open_stage
 
 CLIENTS = 16
@@ -117,7 +118,7 @@ async def run(
         spoiled = {found.decode() for up in stage.back.spoiled for found in _LABEL.findall(up)[-1:]}
         records = await asyncio.to_thread(stage.truth)
         verdict = judged(clients, records, await read_entries(stage.stores.database_url), spoiled)
-        held = await asyncio.to_thread(_held, stage, clients)
+        held = await asyncio.to_thread(_held, stage, clients) + await unproved(stage.stores.database_url)
         code = await asyncio.to_thread(stage.stop)
         faults = Counter({f"front {k}": n for k, n in stage.front.done.items()})
         faults.update({f"back {k}": n for k, n in stage.back.done.items()})
