@@ -1,7 +1,7 @@
 """The two sides of a month, put beside each other by upstream key, model and day. Pure.
 
 Units: counts in the order of `usage_export.KINDS`; prices as fractions of a USD, per million tokens or per page.
-Convention: where the ledger does not know over which key a day's calls of a model went, both sides' keys are taken together there.
+Convention: where either side does not know over which key a day's calls of a model went, both sides' keys are taken together there.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ def side_by_side(ours: Iterable[Expected], export: UsageExport, names: Mapping[s
     """Every place that either side knows, in order. `names`: what upstream calls a model → what the ledger does."""
     expected = list(ours)
     blind = {(each.day, each.model) for each in expected if not each.key}
+    blind |= {(row.day, names.get(row.model, row.model)) for row in export.rows if not row.key}
     sides: dict[Place, Side] = defaultdict(Side)
 
     def side(day: date, key: str, model: str) -> Side:

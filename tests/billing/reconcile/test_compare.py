@@ -195,6 +195,12 @@ def test_a_ledger_that_does_not_know_its_keys_is_compared_over_all_of_them() -> 
     assert result.upstream_calls == result.ledger_calls == len(calls)
 
 
+def test_an_export_that_does_not_tell_keys_apart_is_compared_over_all_of_them() -> None:
+    calls = month_of_calls(random.Random(3))
+    rows = export_of([replace(call, key="") for call in calls])
+    assert compare(ledger_of(calls), from_wire_export(text_of(rows), OCTOBER)).findings == ()
+
+
 def test_without_a_buy_price_the_calls_are_told_and_not_guessed() -> None:
     calls = month_of_calls(random.Random(4))
     ours = [replace(each, prices=None) if each.model == "solar-mini4" else each for each in ledger_of(calls)]
