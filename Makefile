@@ -47,11 +47,11 @@ audit: $(STAMP)                                              ## known vulnerabil
 	  { echo "make audit: findings above; or, where it says connection, no database of vulnerabilities can be reached from here"; exit 1; }
 
 lock:                                                        ## the only step that needs uv
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	uv pip compile -q --only-binary :all: --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --extra traces --group dev --group build pyproject.toml -o requirements.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	uv pip compile -q --only-binary :all: --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links --extra traces --group build -c requirements.lock pyproject.toml -o requirements-deploy.lock
-	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	uv pip compile -q --only-binary :all: --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  --no-emit-index-url --no-emit-find-links requirements-clients.in -o requirements-clients.lock
 	@if grep -nE '://|index-url|find-links' requirements*.lock; then echo "a lock must hold no address"; exit 1; fi
 

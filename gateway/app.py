@@ -18,11 +18,13 @@ from litestar import Litestar, Router
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import ScalarRenderPlugin
+from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
 from billing.exports.accounting import Chart
 from billing.ledger.read import settled_calls
+from billing.stripe_client import Stripe
 from billing.terms import Counters, load_counters
 from gateway.admission.admit import Admission, Patience
 from gateway.admission.batch import Ticker, shard_of
@@ -250,15 +252,25 @@ def _seller(settings: Settings) -> dict[str, str]:
     return {name.removeprefix("seller_"): str(value) for name, value in settings if name.startswith("seller_")}
 
 
+def open_stripe(settings: Settings, api_key: SecretStr) -> Stripe:
+    """A client of Stripe's API."""
+    return Stripe(
+        api_key.get_secret_value(),
+        base_url=settings.stripe_url,
+        timeout_ms=settings.stripe_timeout_ms,
+        attempts=settings.stripe_attempts,
+    )
+
+
 def _stripe(settings: Settings) -> StripeTerms:
     """What the routes know of Stripe."""
-    secret = settings.stripe_webhook_secret
+    secret, key = settings.stripe_webhook_secret, settings.stripe_api_key
     return StripeTerms(
-        settings.stripe_api_key is not None,
         "" if secret is None else secret.get_secret_value(),
         settings.stripe_webhook_age_s,
         settings.stripe_webhook_max_bytes,
-        settings.stripe_grace_days,
+        settings.stripe_meter_event,
+        None if key is None else partial(open_stripe, settings, key),
     )
 
 

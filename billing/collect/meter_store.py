@@ -89,6 +89,20 @@ async def _taken(session: Session, account_id: str, month: str) -> set[datetime]
     return {event.at.astimezone(UTC) for event in (await session.execute(query)).scalars()}
 
 
+async def costs_of(session: Session, month: str) -> tuple[dict[str, int], dict[str, str]]:
+    """(whole nano-USD, zone) of each account whose usage Stripe bills, that used something in a month."""
+    columns: list[Any] = [Account.id, Account.timezone, func.sum(LedgerTotal.cost)]
+    query = (
+        select(*columns)
+        .select_from(Account)
+        .join(LedgerTotal, col(LedgerTotal.account_id) == col(Account.id))
+        .where(col(Account.billing) == "stripe_meter", col(LedgerTotal.billing_month) == month)
+        .group_by(*columns[:2])
+    )
+    rows = (await session.execute(query)).all()
+    return {one: nano_usd_cut(cost) for one, _, cost in rows}, {one: zone for one, zone, _ in rows}
+
+
 async def get(session: Session, identifier: str) -> MeterEvent:
     found = await session.get(MeterEvent, identifier)
     if found is None:

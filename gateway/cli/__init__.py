@@ -24,6 +24,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(serve.app)
 for group in (accounts, keys, club, prices, month, invoices, shares, operators, ledger):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
+app.add_typer(invoices.stripe, name="stripe")
 app.add_typer(month.reconcile, name="reconcile")
 app.add_typer(usage.app)
 

@@ -17,6 +17,7 @@ from litestar.handlers import BaseRouteHandler
 
 from billing.database import Sessions
 from billing.exports.accounting import Chart
+from billing.stripe_client import Stripe
 from gateway.admission.admit import Admission
 from gateway.call import Caller
 from gateway.clock import Clock
@@ -38,11 +39,16 @@ ACTOR = "operator"
 class StripeTerms:
     """What the routes know of Stripe."""
 
-    is_on: bool = False
     webhook_secret: str = field(default="", repr=False)
     webhook_age_s: int = 300
     webhook_max_bytes: int = 1024 * 1024
-    grace_days: int = 14
+    meter_event: str = ""
+    open: Callable[[], Stripe] | None = None
+    """A client of Stripe's API, to be closed after use; None where there is no key."""
+
+    @property
+    def is_on(self) -> bool:
+        return self.open is not None
 
 
 @dataclass(frozen=True, slots=True)

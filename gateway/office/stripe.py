@@ -1,12 +1,14 @@
 """Stripe: the door for its deliveries, and what operators see and do.
 
 A delivery is proved on the bytes as they came, stored, and answered; a job works it off. What is not proved is refused and counted.
-Errors: `NotFound` (not set up), `InvalidRequest` (invalid_signature), `RequestTooLarge`, `Conflict` (stripe_off).
+Errors: `NotFound` (not set up), `InvalidRequest` (invalid_signature), `RequestTooLarge`, `Conflict` (stripe_off), `GatewayError`
+(stripe_unavailable).
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,13 +19,15 @@ from msgspec import Struct
 
 from billing.accounts import store as accounts
 from billing.collect import inbox_store, store, top_up_store
+from billing.collect.compare import agree_with_stripe
 from billing.collect.tables import TopUp
 from billing.money import to_wire_decimal
-from billing.stripe_client import ForgedWebhook, check_webhook
+from billing.stripe_client import ForgedWebhook, StripeFault, check_webhook
 from gateway.edge.desk import LIST_MAX, Desk
+from gateway.edge.finance import month_of
 from gateway.edge.shapes import Text
 from gateway.edge.wire import from_wire_amount, to_wire_instant
-from gateway.errors import Conflict, InvalidRequest, NotFound, RequestTooLarge
+from gateway.errors import Conflict, GatewayError, InvalidRequest, NotFound, RequestTooLarge
 from gateway.metrics import STRIPE_EVENTS
 
 log = structlog.get_logger("stripe")
@@ -104,6 +108,32 @@ async def stripe_state(desk: Desk) -> dict[str, Any]:
     }
 
 
+@get("/stripe/reconciliation", tags=["stripe"])
+async def stripe_reconciliation(month: str, desk: Desk) -> dict[str, Any]:
+    """A month at Stripe against ours, per customer: invoices, lines, totals, credits, states, usage, payouts. Nothing found: they agree."""
+    of = month_of(month)
+    if desk.stripe.open is None:
+        raise Conflict("stripe_off", "STRIPE_API_KEY is not set: there is nothing to compare.")
+    stripe = desk.stripe.open()
+    try:
+        agreed = await agree_with_stripe(stripe, desk.sessions, of, desk.stripe.meter_event)
+    except StripeFault as error:
+        log.warning("stripe_reconciliation", why=str(error))
+        unavailable = GatewayError("Stripe did not answer, or not with what was asked for. Nothing was changed.")
+        unavailable.status, unavailable.code = 503, "stripe_unavailable"
+        raise unavailable from None
+    finally:
+        await stripe.close()
+    return {
+        "month": agreed.month,
+        "clean": not agreed.findings,
+        "customers": agreed.customers,
+        "invoices": agreed.invoices,
+        "minor_units": dict(agreed.total),
+        "findings": [asdict(one) for one in agreed.findings],
+    }
+
+
 @post("/stripe/retry", tags=["stripe"], status_code=200)
 async def stripe_retry(desk: Desk) -> dict[str, Any]:
     """Try once more what Stripe refused so often that it was given up."""
@@ -169,4 +199,4 @@ def _to_wire_top_up(top_up: TopUp, url: str | None) -> dict[str, Any]:
     }
 
 
-STRIPE: list[Any] = [stripe_state, stripe_retry, add_top_up, top_ups, refund]
+STRIPE: list[Any] = [stripe_state, stripe_reconciliation, stripe_retry, add_top_up, top_ups, refund]

@@ -92,6 +92,7 @@ ROUTES: Final[Mapping[str, frozenset[str]]] = {
     "POST /payouts/{payout_id}/reverse": _MONEY,
     # ---- Stripe
     "GET /stripe": _LOOK,
+    "GET /stripe/reconciliation": _LOOK,
     "POST /stripe/retry": _MONEY,
     "GET /accounts/{account_id}/top-ups": _LOOK,
     "POST /accounts/{account_id}/top-ups": _MONEY,

@@ -12,8 +12,7 @@ import structlog
 
 from billing.collect.send import Sender
 from billing.jobs import Inbox, Outbox, Pace
-from billing.stripe_client import Stripe
-from gateway.app import House
+from gateway.app import House, open_stripe
 from gateway.metrics import STRIPE_TASKS
 from gateway.settings import Settings
 
@@ -33,12 +32,7 @@ async def collect(house: House, stopping: asyncio.Event) -> None:
 async def _send(house: House, settings: Settings, stopping: asyncio.Event) -> None:
     if settings.stripe_api_key is None:
         return
-    stripe = Stripe(
-        settings.stripe_api_key.get_secret_value(),
-        base_url=settings.stripe_url,
-        timeout_ms=settings.stripe_timeout_ms,
-        attempts=settings.stripe_attempts,
-    )
+    stripe = open_stripe(settings, settings.stripe_api_key)
     sender = Sender(
         stripe,
         house.sessions,

@@ -171,7 +171,10 @@ async def test_any_one_process_that_is_killed_is_right_again_by_itself_service_a
     elif victim in ("valkey", "postgres"):
         # Nothing is risked without Redis here (GATEWAY_OFFLINE_EXPOSURE_USD), and a worker that meets a key for the first time while
         # Postgres is away cannot know it: refused in one way, clearly, and not charged.
-        assert all(outcome.startswith("503") for outcome in failed), json.dumps(failed)
+        # What grants pay of a call that is settled meanwhile is not known yet: its answer is whole, and says no cost.
+        costless = {o for o in failed if o.startswith("200 ") and o.endswith("data: [DONE]\n\n")}
+        assert all(outcome.startswith(("503", "200")) for outcome in failed), json.dumps(failed)
+        assert victim == "valkey" or not costless
     else:
         assert failed == {}, json.dumps(failed)
 

@@ -124,6 +124,8 @@ def test_without_a_key_everything_else_works_and_says_so(gateway: Gateway) -> No
     payer = gateway.account(billing="prepaid")
     refused = gateway.operator.post(f"/accounts/{payer['id']}/top-ups", json={"amount": "5"})
     assert (refused.status_code, refused.json()["error"]["code"]) == (409, "stripe_off")
+    compared = gateway.operator.get("/stripe/reconciliation", params={"month": "2026-10"})
+    assert (compared.status_code, compared.json()["error"]["code"]) == (409, "stripe_off")
     assert httpx.post(f"{gateway.url}{PATH}", content=b"{}", trust_env=False).status_code == 404
 
 
@@ -151,3 +153,10 @@ async def test_an_unpaid_invoice_suspends_the_keys_and_its_payment_restores_them
     print(f"restored {took_s:.2f} s after the delivery was answered")
     assert took_s < 5  # a second on a quiet machine
     assert gateway.operator.get(f"/invoices/{invoice['id']}").json()["status"] == "paid"
+    agreed = gateway.operator.get("/stripe/reconciliation", params={"month": "2026-10"}).json()
+    assert (agreed["clean"], agreed["invoices"], agreed["minor_units"], agreed["findings"]) == (
+        True,
+        1,
+        {"USD": 46},
+        [],
+    )
