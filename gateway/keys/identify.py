@@ -52,6 +52,7 @@ class Identify:
         self._fresh_s = fresh_s
         self._guesses = guesses
         self._known: OrderedDict[str, tuple[float, float, Caller | None]] = OrderedDict()  # fresh until, begun, caller
+        self._guessing: dict[tuple[str, str], asyncio.Task[Caller | None]] = {}
         self._reading: dict[str, asyncio.Task[Caller | None]] = {}
 
     async def caller_of(self, secret: str, whence: Whence = _nowhere, *, fresh: bool = False) -> Caller:
@@ -61,7 +62,7 @@ class Identify:
             raise InvalidApiKey
         known = self._known.get(secret_hash)
         if known is None or known[2] is None:
-            caller = await self._guess(secret_hash, site_of(whence()), fresh=fresh)
+            caller = await self._guess_once(secret_hash, site_of(whence()), fresh=fresh)
         elif fresh or time.monotonic() >= known[0]:
             caller = await self._read_once(secret_hash, fresh=fresh)
         else:
@@ -75,6 +76,22 @@ class Identify:
         if caller.networks is not None and not is_within(whence(), caller.networks):
             raise KeyNotAllowed("This key may not be used from this address.")
         return caller
+
+    async def _guess_once(self, secret_hash: str, site: str, *, fresh: bool) -> Caller | None:
+        """Calls at once with one key from one address are one guess: a new key's first hundred are no hundred guesses."""
+        if fresh:
+            return await self._guess(secret_hash, site, fresh=True)
+        name = secret_hash, site
+        task = self._guessing.get(name)
+        if task is None:
+            task = self._guessing[name] = asyncio.ensure_future(self._guess(secret_hash, site, fresh=False))
+            task.add_done_callback(lambda done: self._forget_guess(name, done))
+        return await asyncio.shield(task)
+
+    def _forget_guess(self, name: tuple[str, str], done: asyncio.Task[Caller | None]) -> None:
+        del self._guessing[name]
+        if not done.cancelled():
+            done.exception()
 
     async def _guess(self, secret_hash: str, site: str, *, fresh: bool) -> Caller | None:
         """Look up a key that nobody has shown here yet, or that was unknown: it may be a guess until it is found."""

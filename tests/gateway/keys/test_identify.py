@@ -236,6 +236,13 @@ async def test_a_thousand_guesses_at_once_are_no_more_look_ups_than_the_allowanc
     assert [sum(isinstance(e, kind) for e in errors) for kind in (InvalidApiKey, RateLimited)] == [7, 993]
 
 
+async def test_the_first_hundred_calls_at_once_of_a_new_key_are_one_look_up_and_no_hundred_guesses() -> None:
+    database, secret = Database(), new_secret()
+    identify = cache(database, guesses=Guesses(burst=3, per_minute=1, addresses_max=10))
+    assert await asyncio.gather(*[identify.caller_of(secret) for _ in range(100)]) == [CALLER] * 100
+    assert database.reads == 1
+
+
 async def test_a_revoked_or_expired_key_is_no_guess_and_stays_a_401() -> None:
     for says in (replace(CALLER, revoked=True), replace(CALLER, expires_at=datetime.now(UTC))):
         identify = cache(Database(says=says), fresh_s=0, guesses=Guesses(burst=2, per_minute=1, addresses_max=10))
