@@ -9,9 +9,10 @@ Units: milliseconds and seconds. Errors: a fault of Postgres is logged once in a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import structlog
@@ -38,6 +39,8 @@ class Pace:
     at_once_max: int = 8
     refusals_max: int = 5
     from_month: str = ""
+    minima: Mapping[str, Decimal] = field(default_factory=dict)
+    """By currency: less is issued, and collected together with later invoices."""
 
 
 class Outbox:
@@ -80,7 +83,7 @@ class Outbox:
         now, new = self._now(), 0
         if self._found_at is None or now >= self._found_at + timedelta(seconds=self._pace.find_every_s):
             async with self._sessions.begin() as session:
-                new += await store.find_issued(session, now, self._pace.from_month)
+                new += await store.find_issued(session, now, self._pace.from_month, self._pace.minima)
             self._found_at = now
         if self._metered_at is None or now >= self._metered_at + timedelta(seconds=self._pace.meter_every_s):
             async with self._sessions.begin() as session:

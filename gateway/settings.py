@@ -329,6 +329,10 @@ class Settings(BaseSettings):
     stripe_from_month: str = Field(
         default="", pattern=r"^(\d{4}-\d{2})?$", description="invoices of earlier months are not sent; empty: all are"
     )
+    collection_minimum_usd: Decimal = Field(
+        default=Decimal(0), ge=0, le=10_000, description="less is issued, and collected with later invoices"
+    )
+    collection_minimum_krw: Decimal = Field(default=Decimal(0), ge=0, le=10_000_000, description="the same in won")
     stripe_days_until_due: int = Field(default=30, ge=1, le=365, description="of invoices that go by mail")
     stripe_grace_days: int = Field(default=14, ge=0, le=365, description="after a failed or missed payment")
     stripe_return_url: str = Field(default="https://www.upstage.ai", max_length=2000, description="after a checkout")

@@ -4,6 +4,7 @@ Units: whole minor units, nano-USD for metered usage. What differs is named, wit
 
     doubled   two of one thing at Stripe, or two customers of one account
     missing   ours is not there (its task says why, where it still waits or was given up)
+    uncollected  ours was issued and not sent yet: under the minimum of collection, or too new
     unknown   it bears our mark, and nothing of ours stands behind it
     total, line, credit, state, usage, transfer   both are there, and differ
 """
@@ -41,6 +42,8 @@ class Bill:
     credits: Mapping[str, int] = field(default_factory=dict)
     note: str = ""
     """Of ours: why it is not there, where it is known."""
+    is_sent: bool = True
+    """Of ours: it is in the outbox, or was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def compare_bills(ours: Mapping[str, Bill], theirs: Iterable[tuple[str, Bill]]) 
             found.append(Finding("unknown", bill.account_id, f"invoice {bill.number}", "", str(bill.total)))
     for name, bill in sorted(ours.items()):
         if name not in there:
-            found.append(Finding("missing", bill.account_id, f"invoice {bill.number}", str(bill.total), bill.note))
+            kind = "missing" if bill.is_sent else "uncollected"
+            found.append(Finding(kind, bill.account_id, f"invoice {bill.number}", str(bill.total), bill.note))
         else:
             found += _differences(bill, there[name])
     return found

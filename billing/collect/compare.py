@@ -55,7 +55,9 @@ def _from_row_bill(issued: IssuedInvoice, task: StripeTask | None) -> Bill:
     credits = {note.id: to_wire_minor(note.total, paper.currency) for note in issued.credits}
     note = "not in the outbox" if task is None else task.fault or "waits"
     total = to_wire_minor(paper.total, paper.currency)
-    return Bill(paper.account_id, paper.number, paper.currency, total, paper.status, lines, credits, note)
+    return Bill(
+        paper.account_id, paper.number, paper.currency, total, paper.status, lines, credits, note, task is not None
+    )
 
 
 async def _their_bills(stripe: Stripe, customer: str, month: Month) -> list[tuple[str, Bill]]:

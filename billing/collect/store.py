@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import exists, func, literal, update
+from sqlalchemy import case, exists, func, literal, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlmodel import col, select
 
@@ -47,23 +48,37 @@ async def enqueue(session: Session, kind: str, subject_id: str, account_id: str,
     await session.execute(insert(StripeTask).values(row | {"steps": {}}).on_conflict_do_nothing())
 
 
-async def find_issued(session: Session, now: datetime, from_month: str) -> int:
+def _worth_collecting(from_month: str, minima: Mapping[str, Decimal]) -> Any:
+    """Accounts whose unsent invoices, less what was credited of them, come to the minimum of their currency together."""
+    is_sent = exists().where(col(StripeTask.kind) == "invoice", col(StripeTask.subject_id) == col(Invoice.id))
+    credited = select(func.coalesce(func.sum(CreditNote.total), 0)).where(col(CreditNote.invoice_id) == col(Invoice.id))
+    owed = func.sum(col(Invoice.total) - credited.correlate(Invoice).scalar_subquery())
+    minimum = case(
+        *[(col(Invoice.currency) == currency, least) for currency, least in minima.items()], else_=Decimal(0)
+    )
+    unsent = select(Invoice.account_id).where(col(Invoice.month) >= from_month, ~is_sent)
+    return unsent.group_by(col(Invoice.account_id), col(Invoice.currency)).having(owed >= minimum)
+
+
+async def find_issued(session: Session, now: datetime, from_month: str, minima: Mapping[str, Decimal]) -> int:
     """Put what finance issued into the outbox: invoices from a month on, credit notes of those, payouts that go by Stripe, and the
-    customers of accounts whose usage Stripe bills. Returns how many are new."""
+    customers of accounts whose usage Stripe bills. What an account owes is collected once it comes to the minimum of its currency, all
+    of it together; that it is issued does not depend on it. Returns how many are new."""
     at = literal(now, INSTANT)
     due: list[Any] = [at, at, literal({}, DOCUMENT)]
     sent_invoice = exists().where(
         col(StripeTask.kind) == "invoice", col(StripeTask.subject_id) == col(CreditNote.invoice_id)
     )
     to_stripe = col(Payee.destination)["kind"].as_string() == "stripe"
+    invoices = select(Invoice.id, Invoice.account_id, *due).where(col(Invoice.month) >= from_month)
+    if minima:
+        invoices = invoices.where(col(Invoice.account_id).in_(_worth_collecting(from_month, minima)))
     payouts = select(Payout.id, Payout.account_id, *due).join(Payee, col(Payee.id) == col(Payout.payee_id))
     sources: list[tuple[str, Any, Any]] = [
         (
             "invoice",
             col(Invoice.id),
-            select(Invoice.id, Invoice.account_id, *due)
-            .join(Account, col(Account.id) == col(Invoice.account_id))
-            .where(col(Account.billing) == "invoice", col(Invoice.month) >= from_month),
+            invoices.join(Account, col(Account.id) == col(Invoice.account_id)).where(col(Account.billing) == "invoice"),
         ),
         ("credit_note", col(CreditNote.id), select(CreditNote.id, CreditNote.account_id, *due).where(sent_invoice)),
         ("transfer", col(Payout.id), payouts.where(to_stripe, col(Payout.reverses).is_(None))),

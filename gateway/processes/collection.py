@@ -46,6 +46,7 @@ async def _send(house: House, settings: Settings, stopping: asyncio.Event) -> No
         meter_every_s=settings.stripe_meter_every_s,
         refusals_max=settings.stripe_refusals_max,
         from_month=settings.stripe_from_month,
+        minima={"USD": settings.collection_minimum_usd, "KRW": settings.collection_minimum_krw},
     )
     try:
         await Outbox(house.sessions, sender, _world_now, house.clock.now, _count_task, pace).run(stopping)

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from billing.collect import store
+from billing.collect.compare import agree_with_stripe
 from billing.collect.shapes import to_wire_minor
 from billing.collect.tables import StripeTask
 from billing.invoice.read import IssuedInvoice
-from tests.billing.collect.stage import Stage
-from tests.billing.months import OCTOBER, account, book, call, close, krw_rate
+from tests.billing.collect.stage import METER, Stage
+from tests.billing.months import CLOSING_NOVEMBER, MID_NOVEMBER, NOVEMBER, OCTOBER, account, book, call, close, krw_rate
 
 DAY = 24 * 3600
 
@@ -203,3 +204,31 @@ async def test_an_account_is_one_customer_however_many_invoices_it_has(stage: St
     assert isinstance(task, StripeTask)
     assert task.account_id == first.invoice.account_id
     assert counts == {"customer": (0, 0, 1), "invoice": (0, 0, 1)}
+
+
+async def test_a_minimum_puts_off_the_collection_and_never_the_invoice(stage: Stage) -> None:
+    small = await stage.invoiced(tax_country=None)  # 2 calls
+    total = small.invoice.total
+    assert small.invoice.status == "issued"
+    stage.outbox = stage.new_outbox(minima={"USD": total + Decimal("0.01"), "KRW": Decimal(0)})
+    await stage.settle()
+    assert stage.fake.asked == []
+    agreed = await agree_with_stripe(stage.stripe, stage.sessions, OCTOBER, METER)
+    assert [(found.kind, found.account_id) for found in agreed.findings] == [("uncollected", small.invoice.account_id)]
+    await book(stage.sessions, call(small.invoice.account_id, (1_234_567, 0, 987_654, 0, 0), at=MID_NOVEMBER))
+    closed = await close(stage.sessions, NOVEMBER, CLOSING_NOVEMBER)
+    await stage.settle()
+    assert len(closed.invoices) == 1
+    assert len(stage.fake.books.all("invoice")) == 2  # what is owed came to the minimum: all of it is asked for
+    equal_to_ours(stage, small)
+
+
+async def test_what_was_credited_does_not_count_towards_the_minimum(stage: Stage) -> None:
+    invoice = await stage.invoiced(tax_country=None)
+    await stage.credited(invoice, "0.01")
+    stage.outbox = stage.new_outbox(minima={"USD": invoice.invoice.total, "KRW": Decimal(0)})
+    await stage.settle()
+    assert stage.fake.asked == []
+    stage.outbox = stage.new_outbox(minima={"USD": invoice.invoice.total - Decimal("0.01"), "KRW": Decimal(0)})
+    await stage.settle()
+    equal_to_ours(stage, invoice)

@@ -72,7 +72,7 @@ async def test_a_detached_month_keeps_its_usage_its_rollups_and_its_proof(sessio
     await detached(sessions)
     assert (await entries(sessions), await of_month(sessions, acc)) == (0, before)
     async with sessions() as session:
-        [kept] = await kept_months(session)
+        [kept] = [each for each in await kept_months(session) if each.month == OCTOBER]
         [proof], cursor = await verify(session, "2026-10", None, "", 1000)
         assert await check_rollups(session, OCTOBER) == Differences(0, 0)
         assert await count_accounts(session, "2026-10") == 1
@@ -106,7 +106,7 @@ async def test_a_month_comes_back_with_what_came_too_late_for_it(sessions: Sessi
     assert [(each.changed, each.refused) for each in told] == [(0, 2), (0, 0)]
     async with sessions() as session:
         kept = await late_records(session, 10)
-        [month] = await kept_months(session)
+        [month] = [each for each in await kept_months(session) if each.month == OCTOBER]
     assert {row.call_id for row in kept} == {late.record.uuid, calls[0].record.uuid}
     assert month.late == 2
     assert await attached(sessions) == 1  # the other one was in the ledger all the time
@@ -155,7 +155,7 @@ async def test_a_table_that_is_not_what_was_detached_is_not_attached(sessions: S
         with pytest.raises(retention.TableGone if spoil == "DROP TABLE" else retention.EntriesDiffer):
             await attached(sessions)
     async with sessions() as session:
-        [kept] = await kept_months(session)
+        [kept] = [each for each in await kept_months(session) if each.month == OCTOBER]
     assert (kept.table_there, kept.entries, acc != "") == (False, 21, True)
 
 
