@@ -33,13 +33,11 @@ from gateway.admission.history import HistoryBounds, LedgerSync
 from gateway.admission.keep import Keeper, Terms
 from gateway.admission.offline import Shares
 from gateway.admission.standby import OfflineRules, Standby
-from gateway.alerts.job import AlertJob
 from gateway.alerts.refusals import Refusals
-from gateway.alerts.webhook import WebhookSender
 from gateway.clock import Clock
 from gateway.doors.inference import METERED, inference_routes
 from gateway.doors.protocol import protocol_of
-from gateway.drain import Drain, DrainBounds, flushed, unreadable
+from gateway.drain import flushed, unreadable
 from gateway.edge.account import ACCOUNT
 from gateway.edge.desk import Desk, StripeTerms, desk_of, operators_only
 from gateway.edge.faults import EXCEPTION_HANDLERS
@@ -272,38 +270,6 @@ def _stripe(settings: Settings) -> StripeTerms:
         settings.stripe_meter_event,
         None if key is None else partial(open_stripe, settings, key),
     )
-
-
-def open_alerts(house: House) -> AlertJob:
-    """The background job that tells who pays that a budget runs out."""
-    settings = house.settings
-    sender = WebhookSender(
-        timeout_s=settings.alert_timeout_s,
-        attempts=settings.alert_attempts_at_once,
-        private_allowed=settings.alert_private_addresses == "allow",
-    )
-    return AlertJob(
-        house.sessions,
-        house.clock,
-        sender,
-        every_s=settings.alert_check_s,
-        attempts_max=settings.alert_attempts_max,
-    )
-
-
-def open_drain(house: House) -> Drain:
-    """The background job that moves usage records into the ledger."""
-    settings = house.settings
-    bounds = DrainBounds(
-        shards=settings.shards,
-        batch_max=settings.drain_batch_max,
-        idle_ms=settings.drain_idle_ms,
-        swept_memory_s=settings.swept_memory_s,
-        settled_memory_s=settings.settled_memory_s,
-        stop_s=settings.drain_stop_s,
-        unreadable_max=settings.unreadable_max,
-    )
-    return Drain(house.redis, house.ticker, house.sessions, house.clock, bounds)
 
 
 def _open_keeper(settings: Settings, ticker: Ticker) -> Keeper:

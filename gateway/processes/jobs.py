@@ -11,12 +11,47 @@ import signal
 
 import uvloop
 
-from gateway.app import open_alerts, open_drain, open_house
+from gateway.alerts.job import AlertJob
+from gateway.alerts.webhook import WebhookSender
+from gateway.app import House, open_house
+from gateway.drain import Drain, DrainBounds
 from gateway.logs import set_up_logs
 from gateway.processes.collection import collect
 from gateway.processes.lifeline import end_with_parent
 from gateway.processes.server import announce_ready
 from gateway.settings import Settings, read_settings
+
+
+def open_alerts(house: House) -> AlertJob:
+    """The background job that tells who pays that a budget runs out."""
+    settings = house.settings
+    sender = WebhookSender(
+        timeout_s=settings.alert_timeout_s,
+        attempts=settings.alert_attempts_at_once,
+        private_allowed=settings.alert_private_addresses == "allow",
+    )
+    return AlertJob(
+        house.sessions,
+        house.clock,
+        sender,
+        every_s=settings.alert_check_s,
+        attempts_max=settings.alert_attempts_max,
+    )
+
+
+def open_drain(house: House) -> Drain:
+    """The background job that moves usage records into the ledger."""
+    settings = house.settings
+    bounds = DrainBounds(
+        shards=settings.shards,
+        batch_max=settings.drain_batch_max,
+        idle_ms=settings.drain_idle_ms,
+        swept_memory_s=settings.swept_memory_s,
+        settled_memory_s=settings.settled_memory_s,
+        stop_s=settings.drain_stop_s,
+        unreadable_max=settings.unreadable_max,
+    )
+    return Drain(house.redis, house.ticker, house.sessions, house.clock, bounds)
 
 
 async def work(settings: Settings) -> None:
