@@ -137,7 +137,7 @@ async def test_ctrl_c_reaches_the_parent_alone_and_it_stops_both_in_order(tmp_pa
     with a_parent_of(tmp_path) as (parent, pids, _, _):
         assert parent.pid not in {os.getpgid(pid) for pid in pids}
         os.killpg(parent.pid, signal.SIGINT)
-        assert await becomes_true(lambda: parent.poll() is not None, 10)
+        assert await becomes_true(lambda: parent.poll() is not None, 40)
         assert all(map(is_gone, pids))
     assert "database system is shut down" in (tmp_path / "logs" / "postgres.log").read_text()
     assert "ready to exit, bye bye" in (tmp_path / "logs" / "valkey.log").read_text()
