@@ -201,7 +201,7 @@ class Journey:
                 return await self._stream(trip, lease, ask, answer)
             return await self._whole(trip, hold, answer)
         except BaseException:
-            if trip.settled is None:
+            if trip.settled is None and 200 <= answer.status < 300:  # nobody is billed for a refusal
                 errand.lose(answer.seat.key_name, "answer broke off")
             raise
         finally:

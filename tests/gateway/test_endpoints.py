@@ -209,7 +209,7 @@ def test_a_retired_model_is_not_found_and_its_successor_is_named(caller: httpx.C
 
 
 def test_a_model_that_has_a_price_but_was_switched_off_upstream_is_not_found_and_costs_nothing(
-    caller: httpx.Client,
+    gateway: Gateway, caller: httpx.Client
 ) -> None:
     # Upstream answers 400 invalid_request_body for a model that it has retired (upstage-api.md section 2).
     asked = json.loads(
@@ -219,6 +219,8 @@ def test_a_model_that_has_a_price_but_was_switched_off_upstream_is_not_found_and
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "model_not_found")
     assert "retired" in answer.json()["error"]["message"]
     assert total_of(caller)["calls"] == 0
+    told = [line for line in gateway.log().splitlines() if answer.headers["x-request-id"] in line]
+    assert [line for line in told if "upstream_attempt_lost" in line] == []  # nor is a cost of ours pending for it
 
 
 def test_a_stream_without_its_done_and_with_keep_alives_passes_as_it_is_and_is_counted_exactly(
