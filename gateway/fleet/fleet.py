@@ -141,7 +141,9 @@ class Fleet:
         out = [member for member in left if not member.healthy]
         if able:
             return next((member for member in out if not errand.attempts and member.breaker.is_due(now_s)), None)
-        if len(out) < len(left):  # a key that is well will have room again: till then there is time to see what became of others
+        if len(out) < len(
+            left
+        ):  # a key that is well will have room again: till then there is time to see what became of others
             return next((member for member in out if member.breaker.is_due(now_s)), None)
         free = [member for member in out if not member.breaker.is_probed(now_s)]
         fresh = [member for member in free if member.place not in errand.unreached] or free
