@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODEL  ?= simulated
+JOBS   ?= 2
 CLIENTS := .venv-clients
 AUDIT   := .venv-audit
 
@@ -14,7 +15,7 @@ demo: $(STAMP) $(if $(filter local,$(MODEL)),model)          ## the whole story:
 	$(BIN)/solar-gateway demo --model $(MODEL)
 
 test: $(STAMP)                                               ## all tests, on a real Postgres and a real Valkey
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # ---- what a committer runs ------------------------------------------------------------------------------------------------
 check: lint test                                             ## all that must hold before a commit lands
