@@ -105,6 +105,8 @@ class History:
         """The registrations of a shard's open calls."""
         self.others: Callable[[int], Awaitable[None]] = _nobody
         """Whoever else has something to tell a shard that is back."""
+        self.confirmed: Callable[[int], None] = _no_news
+        """Whoever wants to know that a shard lives, with the history that is known."""
         self.live_workers = 0
 
     # ---- what calls leave here ----------------------------------------------------------------------------------------------
@@ -127,6 +129,7 @@ class History:
             _, era, upto, included, self.live_workers = await self._ask(shard, ("B", self._worker, known, *bounds_ms))
             if known == era:
                 self._recalls[shard].confirm(upto, included=bool(included), now_s=time.monotonic())
+                self.confirmed(shard)
                 return
             if known:
                 HISTORIES.inc()
@@ -194,6 +197,10 @@ class History:
 
 async def _nobody(shard: int) -> None:
     """Nobody else has anything to tell."""
+
+
+def _no_news(shard: int) -> None:
+    """Nobody wants to know."""
 
 
 def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:
