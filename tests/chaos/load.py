@@ -86,8 +86,13 @@ class Attempt:
     status: int | None = None
     code: str | None = None
     call_id: str | None = None
-    unshared: bool = False
-    """The gateway said that it could not ask whether the key is another call's (`x-solar-idempotency: off`)."""
+    message: str = ""
+    """What an error said."""
+
+    @property
+    def withheld(self) -> bool:
+        """The model answered, and the gateway could not book the call: it says so."""
+        return "could not book" in self.message
 
 
 @dataclass
@@ -159,7 +164,6 @@ class Client:
             async with http.stream("POST", told.plan.path, json=told.plan.body(), headers=headers) as answer:
                 told.status = answer.status_code
                 told.replayed = "x-solar-replayed" in answer.headers
-                attempt.unshared = "x-solar-idempotency" in answer.headers
                 attempt.call_id = answer.headers.get("x-request-id")
                 if answer.status_code == httpx.codes.OK:
                     told.call_id = answer.headers["x-request-id"]
@@ -177,4 +181,5 @@ class Client:
             )
             told.code = None if told.whole else "interrupted"
         else:
-            told.code = json.loads(body)["error"]["code"] if body.startswith(b"{") else "no json"
+            said = json.loads(body)["error"] if body.startswith(b"{") else {"code": "no json", "message": ""}
+            told.code, attempt.message = said["code"], said["message"]

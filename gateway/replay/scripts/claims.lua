@@ -110,11 +110,12 @@ local function keep(keep_ms, replay_ms, total_max, sealed)
   return {'kept'}
 end
 
--- free: → {'freed'}; a claim whose call upstream did not begin to answer. Another attempt finds the key free; where this was the second of a
--- call whose worker died, what the first may have cost is booked by the sweep.
+-- free: → {'freed'}; a claim whose call upstream did not begin to answer. Another attempt finds the key free. Where this was not the first of its
+-- call, one that died before it may have cost something: the next is an attempt of that call too, and what it is charged replaces the estimate.
 local function free()
-  local known = redis.call('HMGET', KEYS[1], 'c', 's')
-  if known[1] == ATTEMPT and known[2] == 'claimed' then redis.call('DEL', KEYS[1]) end
+  local known = redis.call('HMGET', KEYS[1], 'c', 's', 'o')
+  if known[1] ~= ATTEMPT or known[2] ~= 'claimed' then return {'freed'} end
+  if known[3] == ATTEMPT then redis.call('DEL', KEYS[1]) else redis.call('HSET', KEYS[1], 'u', 0) end
   return {'freed'}
 end
 
