@@ -28,6 +28,7 @@ class Works:
         self.pipe = open_pipe(url)
         self.ticker = Ticker(self.pipe, batch_max=100, stream_max=1000)
         self.away = False
+        self._shelves: list[Shelf] = []
 
     def shelf(self, notes: Notes | None = None, *, live: int = 2, **bounds: Any) -> Shelf:
         def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
@@ -35,9 +36,12 @@ class Works:
                 raise StoreUnavailable
             return self.pipe.ask(*command)
 
-        return Shelf(ask, replace(BOUNDS, **bounds), notes, lambda: live)
+        self._shelves.append(Shelf(ask, replace(BOUNDS, **bounds), notes, lambda: live))
+        return self._shelves[-1]
 
     async def close(self) -> None:
+        for shelf in self._shelves:
+            kill(shelf)
         await self.pipe.close()
 
     async def beat(self, worker: str, known: int = 0) -> int:
@@ -51,3 +55,10 @@ async def claimed(shelf: Shelf, call_id: str = "call-1", *, seal: Seal = SEAL, d
     assert isinstance(claim, Claim), claim
     assert claim.state == "claimed"
     return claim
+
+
+def kill(shelf: Shelf) -> None:
+    """The worker stops without a word."""
+    shelf._open.clear()
+    if shelf._renewing is not None:
+        shelf._renewing.cancel()
