@@ -136,6 +136,7 @@ class History:
                 await self._tell_again(shard)
                 await self._ask(shard, ("K", self._worker))
             self._eras[shard] = era
+            self.confirmed(shard)
 
     async def register(self, shard: int) -> None:
         """Redis was away and has come back as it was: of the open calls it does not know those that went on without it."""
