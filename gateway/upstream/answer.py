@@ -3,7 +3,7 @@
 Which bytes belong to the answer is decided here, and strictly (RFC 9112, June 2022, sections 6 and 8): an answer that could be read in
 two ways is refused, bytes behind its end are dropped and make its connection unfit for another. The head and the chunks are
 parsed by httptools (llhttp, with none of its leniencies); bodies of a known length, or up to the end of the connection, are counted.
-Units: bytes. Errors: `httpx.RemoteProtocolError`.
+A head that is another's to the last byte says the same: it is not parsed again (`Heads`). Units: bytes. Errors: `httpx.RemoteProtocolError`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,43 @@ _CHUNK_SIZE = re.compile(rb"0{0,4}([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 _NO_BODY_STATUSES = (204, 304)
 _FRAMING_LENGTHS = (len(b"content-length"), len(b"transfer-encoding"))
 _TWO_LENGTHS = "The answer states its length more than once."
+_KNOWN_MAX = 256
+_KNOWN_MAX_BYTES = 2048
 
 
 class _BytesBehindTheEnd(ValueError):
     """Stops the parser where another answer begins behind the last byte of this one."""
+
+
+class KnownHead:
+    """What the parser said of a head that was followed by a body of a known length."""
+
+    __slots__ = ("headers", "length_bytes", "notes", "reusable", "status", "version")
+
+    def __init__(self, status: int, version: bytes, headers: Headers, length_bytes: int, *, reusable: bool) -> None:
+        self.status = status
+        self.version = version
+        self.headers = headers
+        self.length_bytes = length_bytes
+        self.reusable = reusable
+        self.notes: object = None
+        """What a reader has made of these headers, for the next one."""
+
+
+class Heads:
+    """The last few heads that came, by their bytes. A server's heads differ by little more than the second; many are alike."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, KnownHead] = {}
+
+    def find(self, head: bytes) -> KnownHead | None:
+        return self._known.get(head)
+
+    def keep(self, head: bytes, known: KnownHead) -> None:
+        if len(head) <= _KNOWN_MAX_BYTES:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[head] = known
 
 
 class Answer:
@@ -41,6 +74,7 @@ class Answer:
     status = 0
     version = b""
     buffered_bytes = 0
+    known: KnownHead | None = None
 
     _head = _reason = b""
     _head_bytes = 0
@@ -51,19 +85,41 @@ class Answer:
     _chunk_ended = True
     _left_bytes: int | None = 0
     _silent_bytes = 0
+    _parser: httptools.HttpResponseParser | None = None
+    headers: Headers
+    _pieces: list[bytes]
 
-    def __init__(self, *, head_only: bool, head_max_bytes: int) -> None:
-        self.headers: Headers = []
+    def __init__(self, *, head_only: bool, head_max_bytes: int, heads: Heads | None = None) -> None:
         self._head_only = head_only
         self._head_max_bytes = head_max_bytes
-        self._pieces: list[bytes] = []
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._heads = heads
 
     # ---- from the connection ------------------------------------------------------------------------------------------------
 
+    def feed_whole(self, data: bytes) -> bool:
+        """Take an answer whose head is known, where these bytes are all of it and nothing else; otherwise nothing has happened.
+
+        To be asked only of the first bytes of an answer.
+        """
+        if self._heads is None or self._head_only:
+            return False
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        known = self._heads.find(data[:end])
+        if known is None or known.length_bytes != len(data) - end:
+            return False
+        self.known = known
+        self.begun = self.head_complete = self.complete = True
+        self.status, self.version, self.headers = known.status, known.version, known.headers
+        self.reusable = known.reusable
+        self._reason = data
+        self._pieces = [data[end:]]
+        self.buffered_bytes = known.length_bytes
+        return True
+
     def feed(self, data: bytes) -> None:
         if not self.head_complete:
-            self.begun = True
+            if not self.begun:
+                self.begun, self._pieces, self.headers = True, [], []
             data = self._feed_heads(data)
             if not data:
                 return
@@ -145,6 +201,9 @@ class Answer:
         self.version = head[:8]
         self._reason = head
         self._frame(status)
+        if self._heads is not None and self._left_bytes and self._head_bytes == len(head):
+            self.known = KnownHead(status, self.version, self.headers, self._left_bytes, reusable=self.reusable)
+            self._heads.keep(head, self.known)
 
     def _frame(self, status: int) -> None:
         """How the body ends (RFC 9112 section 6.3)."""
@@ -221,7 +280,9 @@ class Answer:
     def _parse(self, data: bytes) -> None:
         parser = self._parser
         if parser is None:
-            raise httpx.RemoteProtocolError("Bytes came behind the end of the answer.")
+            if self.complete:
+                raise httpx.RemoteProtocolError("Bytes came behind the end of the answer.")
+            parser = self._parser = httptools.HttpResponseParser(self)
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

@@ -125,6 +125,10 @@ class Connection(asyncio.Protocol):
             self.cut()  # an answer to nothing: nobody can say what the next one would answer
             return
         answer = exchange.answer
+        if not answer.begun and answer.feed_whole(data):
+            self._finish(exchange)
+            exchange.wake()
+            return
         if exchange.sink is not None:
             piece = answer.whole_chunk(data)
             if piece is not None:
@@ -175,11 +179,11 @@ class Connection(asyncio.Protocol):
             self._exchange.wake()
 
     def _finish(self, exchange: Exchange) -> None:
-        self._exchange = None
-        exchange.detach()
+        self._exchange = exchange.connection = None
         self.used = True
         if exchange.answer.reusable and exchange.keep_alive and exchange.sent and not self.paused_writing:
-            self.resume_reading()
+            if self._paused_reading:
+                self.resume_reading()
             self.free_since_s = self.loop.time()
             self._home.take_back(self)
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import NamedTuple
 
 import httpx
 
@@ -18,6 +19,23 @@ from gateway.upstream.exchange import Exchange, Sink
 
 _PASSED_HEADERS = {name.encode(): name for name in ("content-type", "openai-processing-ms", "retry-after")}
 _FINISH_S = 0.2
+
+
+class Passed(NamedTuple):
+    """What an answer's headers mean to the client."""
+
+    headers: dict[str, str]
+    is_event_stream: bool
+
+
+def passed_of(raw_headers: Headers) -> Passed:
+    """The headers that go on to the client, and whether events follow."""
+    headers = {
+        name: value.decode("latin-1")
+        for raw_name, value in raw_headers
+        if (name := _PASSED_HEADERS.get(raw_name.lower())) is not None
+    }
+    return Passed(headers, headers.get("content-type", "").startswith("text/event-stream"))
 
 
 class UpstreamAnswer:
@@ -43,7 +61,7 @@ class UpstreamAnswer:
         stream: httpx.AsyncByteStream,
         seat: Seat,
         *,
-        idle_timeout_s: float | None,
+        idle_timeout_s: float | None = None,
         attempts: int,
     ) -> None:
         self.status = status
@@ -51,20 +69,19 @@ class UpstreamAnswer:
         self.seat = seat
         """The key that answered, as the fleet keeps it."""
         self.attempts = attempts
-        self.is_event_stream = False
-        self.passed_headers: dict[str, str] = {}
-        """The headers that mean something to the client as well."""
         self._stream = stream
         self._exchange = stream if isinstance(stream, Exchange) else None
         self._parts: AsyncIterator[bytes] | None = None
         self._idle_timeout_s = idle_timeout_s
-        for raw_name, value in raw_headers:
-            name = _PASSED_HEADERS.get(raw_name.lower())
-            if name is not None:
-                self.passed_headers[name] = value.decode("latin-1")
-                self.is_event_stream = self.is_event_stream or (
-                    name == "content-type" and value.startswith(b"text/event-stream")
-                )
+        known = None if self._exchange is None else self._exchange.answer.known
+        passed = None if known is None else known.notes
+        if not isinstance(passed, Passed):
+            passed = passed_of(raw_headers)
+            if known is not None:
+                known.notes = passed
+        self.passed_headers = passed.headers
+        """The headers that mean something to the client as well; to be copied, not changed."""
+        self.is_event_stream = passed.is_event_stream
 
     def all_headers(self) -> httpx.Headers:
         """To be looked up by name."""

@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
-from gateway.upstream.answer import Answer
+from gateway.upstream.answer import Answer, Heads
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.outgoing import Outgoing, to_wire_request
 from gateway.upstream.pool import Limits, Origin, Pool
@@ -55,6 +55,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
         self._limits = Limits(connections_max, waiting_max, idle_expiry_s, buffer_max_bytes)
         self._ssl_context = ssl_context
         self._head_max_bytes = head_max_bytes
+        self._heads = Heads()
         self._tick_s = tick_s
         self._resend_if_closed_unanswered = resend_if_closed_unanswered
         self._pools: dict[OriginKey, Pool] = {}
@@ -91,6 +92,18 @@ class PooledTransport(httpx.AsyncBaseTransport):
             extensions={"http_version": answer.version, "reason_phrase": answer.reason},
         )
 
+    def at_once(self, origin: OriginKey, outgoing: Outgoing, timeouts: Timeouts) -> Exchange | None:
+        """Send a request whose body is known, where a free connection takes it at once; None where that needs a wait.
+
+        Wait for `heard`; what is not complete then goes on through `exchange`, which takes an exchange that has begun.
+        """
+        pool = self._pools.get(origin)
+        connection = None if pool is None or self._resend_if_closed_unanswered else pool.take_free()
+        if connection is None:
+            return None
+        answer = Answer(head_only=False, head_max_bytes=self._head_max_bytes, heads=self._heads)
+        return connection.begin(outgoing, answer, timeouts["read"])
+
     async def exchange(
         self, origin: OriginKey, outgoing: Outgoing, timeouts: Timeouts, on_sent: Callable[[], None] | None = None
     ) -> Exchange:
@@ -105,7 +118,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
             else:
                 connection = pool.take_free() or await pool.take(timeouts.get("connect"), timeouts.get("pool"))
             was_used = connection.used
-            answer = Answer(head_only=outgoing.head_only, head_max_bytes=self._head_max_bytes)
+            answer = Answer(head_only=outgoing.head_only, head_max_bytes=self._head_max_bytes, heads=self._heads)
             exchange = connection.begin(outgoing, answer, timeouts.get("read"))
             if on_sent is not None:
                 on_sent()
