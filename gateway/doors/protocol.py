@@ -28,6 +28,9 @@ from gateway.trip import ClientGone
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
+_LINE = "%s: %s\r\n".__mod__
+"""Of a name and a value, in C."""
+_JSON = {"content-type": "application/json"}
 
 
 class InferenceProtocol(HttpToolsProtocol):
@@ -68,8 +71,9 @@ class InferenceProtocol(HttpToolsProtocol):
             body = known.body_in(data)
             if body is not None and len(body) <= self.body_max_bytes and not self.transport.is_closing():
                 self._quiet_since_s = None
-                self.cycle = cycle = InferenceCycle(self, known.head, body)  # type: ignore[assignment]
-                self._start_asgi_task(cycle, self.app)
+                call = InferenceCycle(self, known.head, body)
+                self.cycle = call  # type: ignore[assignment]
+                call.begin()
                 return
         super().data_received(data)
         if self._head_open:
@@ -131,8 +135,7 @@ class InferenceProtocol(HttpToolsProtocol):
         if not isinstance(cycle, InferenceCycle):
             super()._start_asgi_task(cycle, app)
             return
-        cycle.task = self.loop.create_task(cycle.run())
-        self.tasks.add(cycle.task)
+        cycle.begin()
 
     def default_lines(self) -> bytes:
         """The headers that every answer has (`date`); the server makes them anew once a second, we write them out as often."""
@@ -149,7 +152,8 @@ class InferenceProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
@@ -203,41 +207,47 @@ def tell_leaving(door: type[asyncio.Protocol] | str) -> None:
 class InferenceCycle:
     """One metered request, from its headers to the last byte of its answer. In place of uvicorn's `RequestResponseCycle`."""
 
+    task: asyncio.Task[None] | None = None
+    started = False
+    _head: bytes | None = None
+    _chunked = False
+    _cancel: Callable[[], None] | None = None
+    # What uvicorn's protocol looks for in a cycle, and writes into it:
+    disconnected = False
+    response_complete = False
+    more_body = False
+
     def __init__(self, protocol: InferenceProtocol, head: RequestHead, whole_body: bytes | None = None) -> None:
         self.head = head
         self.endpoint, self.secret, self.content_type = head.endpoint, head.secret, head.content_type
-        self.idempotency_key = head.idempotency_key
-        self._whole_body = whole_body
+        self.idempotency_key, self.secret_hash = head.idempotency_key, head.secret_hash
+        self.keep_alive = head.keep_alive
+        self.whole_body = whole_body
         self._protocol = protocol
-        self.task: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport = protocol.transport
         self._flow: FlowControl = protocol.flow
-        self._head: bytes | None = None
-        self._chunked = False
-        self._cancel: Callable[[], None] | None = None
-        self.on_response: Callable[[], None] = protocol.on_response_complete
-        # What uvicorn's protocol writes into a cycle:
-        self.body = bytearray()
-        self.more_body = whole_body is None
-        self.message_event = _Bell()
-        self.disconnected = False
-        self.response_complete = False
-        self.keep_alive = head.keep_alive
-        self.started = False
+        if whole_body is None:
+            self.more_body, self.body, self.message_event = True, bytearray(), _Bell()
+        else:
+            self.message_event = _UNHEARD
 
-    async def run(self) -> None:
-        """Carry the call; the server waits for this task when it stops."""
-        try:
-            await self._protocol.journey.carry(self)
-        except BaseException:
-            if not self.started and not self.disconnected:
-                await self.refuse(GatewayError("Something went wrong inside the gateway. It has been logged."), {})
-            raise
-        finally:
-            if not self.response_complete:
-                self._transport.close()
-            self.on_response = _nothing
-            self._protocol.tasks.discard(self.task)
+    def begin(self) -> None:
+        """Carry the call in a task, for which the server waits when it stops."""
+        protocol = self._protocol
+        self.task = task = protocol.loop.create_task(protocol.journey.carry(self))
+        protocol.tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """The call was carried: where that went wrong, the client is told so once, or is left without an end."""
+        self._protocol.tasks.discard(task)
+        if self.response_complete:
+            return
+        if not self.started and not self.disconnected:
+            error = GatewayError("Something went wrong inside the gateway. It has been logged.")
+            self._answer(error.status, _JSON, to_wire_error(error, self.endpoint.wire.name))
+        else:
+            self._transport.close()
 
     # ---- the request --------------------------------------------------------------------------------------------------------
 
@@ -250,8 +260,8 @@ class InferenceCycle:
 
     async def read_body(self) -> bytes:
         """The whole body; raises `RequestTooLarge` before holding more than the bound and one read."""
-        if self._whole_body is not None:
-            return self._whole_body
+        if self.whole_body is not None:
+            return self.whole_body
         body_max_bytes = self._protocol.body_max_bytes
         check_body_headers(self.head.headers, body_max_bytes)
         if self.head.expects_100:
@@ -296,7 +306,7 @@ class InferenceCycle:
 
     def _to_wire_head(self, status: int, headers: dict[str, str], end: bytes) -> bytes:
         self.started = True
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+        lines = "".join(map(_LINE, headers.items()))
         if self._protocol.leaving:
             self.keep_alive = False
         if "connection" in headers:
@@ -307,10 +317,14 @@ class InferenceCycle:
 
     async def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """A whole answer, in one write."""
-        head = self._to_wire_head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
         if self._flow.write_paused:
             await self.drained()
-        self._send(head + body)
+        self._answer(status, headers, body)
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        head = self._to_wire_head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
+        if not self.disconnected and not self._transport.is_closing():
+            self._transport.write(head + body)
         self._complete()
 
     def put(self, data: bytes) -> bool:
@@ -342,12 +356,12 @@ class InferenceCycle:
             return
         if not self.keep_alive:
             self._transport.close()
-        self.on_response()
+        self._protocol.on_response_complete()
 
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
         body = to_wire_error(error, self.endpoint.wire.name)
         closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
-        await self.answer(error.status, {**headers, "content-type": "application/json", **closing}, body)
+        await self.answer(error.status, {**headers, **_JSON, **closing}, body)
 
     def error_event(self, error: GatewayError) -> bytes:
         return to_wire_error_event(error, self.endpoint.wire.name)
@@ -386,5 +400,5 @@ class _Bell:
         self._rung, self._waiter = False, None
 
 
-def _nothing() -> None:
-    """A cycle that has ended calls nobody back."""
+_UNHEARD = _Bell()
+"""Of all whose body has come: nobody waits for it."""

@@ -3,7 +3,8 @@
 Which bytes belong to the answer is decided here, and strictly (RFC 9112, June 2022, sections 6 and 8): an answer that could be read in
 two ways is refused, bytes behind its end are dropped and make its connection unfit for another. The head and the chunks are
 parsed by httptools (llhttp, with none of its leniencies); bodies of a known length, or up to the end of the connection, are counted.
-A head that is another's to the last byte says the same: it is not parsed again (`Heads`). Units: bytes. Errors: `httpx.RemoteProtocolError`.
+A head that is another's to the last byte says the same: it is not parsed again (`Heads`).
+Units: bytes. Errors: `httpx.RemoteProtocolError`.
 """
 
 from __future__ import annotations

@@ -77,9 +77,7 @@ class Line:
         """Done when something is heard of what was posted at once: its answer, most of the time."""
         return exchange.heard(self._first_byte_s)
 
-    async def post(
-        self, parcel: Parcel, begun: Exchange | None = None
-    ) -> tuple[int, Headers, httpx.AsyncByteStream]:
+    async def post(self, parcel: Parcel, begun: Exchange | None = None) -> tuple[int, Headers, httpx.AsyncByteStream]:
         """(status, headers, the body to be read); returns when the headers are there. `begun`: it was posted already."""
         if begun is not None:
             try:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.answer import Answer
+from gateway.upstream.answer import Answer, Heads
 from gateway.upstream.outgoing import to_wire_request
 
 HEAD_MAX_BYTES = 65_536
@@ -150,3 +150,36 @@ def test_a_method_that_is_none_is_not_sent(method: str) -> None:
 def test_a_synchronous_body_is_not_sent() -> None:
     with pytest.raises(httpx.LocalProtocolError):
         wire_of(httpx.Request("POST", "http://h/", content=iter([b"x"])))
+
+
+def said(answer: Answer) -> tuple[object, ...]:
+    """All that an answer says of itself, with its body."""
+    body = answer.take() if answer.buffered_bytes else b""
+    return answer.status, answer.version, answer.reason, answer.headers, answer.complete, answer.reusable, body
+
+
+@given(answers(), st.binary(max_size=40), tails)
+def test_a_known_head_says_what_the_parser_said_and_only_of_an_answer_that_is_all_there(
+    wire_and_body: tuple[bytes, bytes], other_body: bytes, tail: bytes
+) -> None:
+    wire, body = wire_and_body
+    heads = Heads()
+
+    def an_answer() -> Answer:
+        return Answer(head_only=False, head_max_bytes=HEAD_MAX_BYTES, heads=heads)
+
+    first = an_answer()
+    assert not first.feed_whole(wire)  # nothing is known yet
+    first.feed(wire)
+    begins_with_its_head = b"\r\ncontent-length" in wire and wire.startswith(b"HTTP/1.1 200")
+    for data in (wire, wire + tail, wire[:-1], wire.removesuffix(body) + other_body, b"HTTP/1.1 100 Go\r\n\r\n" + wire):
+        parsed, known = Answer(head_only=False, head_max_bytes=HEAD_MAX_BYTES), an_answer()
+        taken = known.feed_whole(data)
+        if taken:
+            parsed.feed(data)
+            assert said(known) == said(parsed)
+        else:
+            assert not known.begun
+            assert not (data == wire and begins_with_its_head and body)
+    heard = Answer(head_only=True, head_max_bytes=HEAD_MAX_BYTES, heads=heads)
+    assert not heard.feed_whole(wire)  # the answer to a HEAD has no body, whatever length it names
