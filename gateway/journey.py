@@ -200,7 +200,8 @@ class Journey:
                 errand.lose(answer.seat.key_name, "answer broke off")
             raise
         finally:
-            await answer.close()
+            if answer.whole is None:
+                await answer.close()
 
     # ---- before upstream hears of it ----------------------------------------------------------------------------------------
 
@@ -240,13 +241,15 @@ class Journey:
 
     async def _whole(self, trip: Trip, hold: Hold, answer: UpstreamAnswer) -> str:
         """Read the answer to its end even if the client is gone; settle; then hand it over, byte for byte."""
-        try:
-            body, more = await answer.read(self._bounds.answer_buffer_bytes)
-        except BaseException:
-            await asyncio.shield(self._admission.give_back(hold))
-            raise
-        if more is not None:
-            return await self._long(trip, hold, answer, body, more)
+        body = answer.whole
+        if body is None:
+            try:
+                body, more = await answer.read(self._bounds.answer_buffer_bytes)
+            except BaseException:
+                await asyncio.shield(self._admission.give_back(hold))
+                raise
+            if more is not None:
+                return await self._long(trip, hold, answer, body, more)
         trip.answered_s = time.monotonic()
         outcome = outcome_of_whole(hold.call, trip.door.endpoint.wire, body, answer.attempts)
         settlement = await self._admission.settle(hold, outcome, answer.seat.key_name)

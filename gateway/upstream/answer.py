@@ -24,8 +24,10 @@ _CHUNK_SIZE = re.compile(rb"0{0,4}([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 _NO_BODY_STATUSES = (204, 304)
 _FRAMING_LENGTHS = (len(b"content-length"), len(b"transfer-encoding"))
 _TWO_LENGTHS = "The answer states its length more than once."
+_EVENTS = b"text/event-stream"
 _KNOWN_MAX = 256
-_KNOWN_MAX_BYTES = 2048
+_KNOWN_MAX_BYTES = 64 * 1024
+"""Of head and body: what may come in one read."""
 
 
 class _BytesBehindTheEnd(ValueError):
@@ -33,13 +35,12 @@ class _BytesBehindTheEnd(ValueError):
 
 
 class KnownHead:
-    """What the parser said of a head that was followed by a body of a known length."""
+    """What the parser said of the head of a plain answer: a 2xx, no events, and a body of a known length behind it."""
 
-    __slots__ = ("headers", "length_bytes", "notes", "reusable", "status", "version")
+    __slots__ = ("headers", "length_bytes", "notes", "reusable", "status")
 
-    def __init__(self, status: int, version: bytes, headers: Headers, length_bytes: int, *, reusable: bool) -> None:
+    def __init__(self, status: int, headers: Headers, length_bytes: int, *, reusable: bool) -> None:
         self.status = status
-        self.version = version
         self.headers = headers
         self.length_bytes = length_bytes
         self.reusable = reusable
@@ -53,11 +54,14 @@ class Heads:
     def __init__(self) -> None:
         self._known: dict[bytes, KnownHead] = {}
 
-    def find(self, head: bytes) -> KnownHead | None:
-        return self._known.get(head)
+    def whole_in(self, data: bytes) -> tuple[KnownHead, bytes] | None:
+        """(head, body) of these first bytes of an answer, where the head is known and they are all of the answer and nothing else."""
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        known = self._known.get(data[:end])
+        return None if known is None or known.length_bytes != len(data) - end else (known, data[end:])
 
     def keep(self, head: bytes, known: KnownHead) -> None:
-        if len(head) <= _KNOWN_MAX_BYTES:
+        if len(head) + known.length_bytes <= _KNOWN_MAX_BYTES:
             if len(self._known) >= _KNOWN_MAX:
                 self._known.clear()
             self._known[head] = known
@@ -75,7 +79,6 @@ class Answer:
     status = 0
     version = b""
     buffered_bytes = 0
-    known: KnownHead | None = None
 
     _head = _reason = b""
     _head_bytes = 0
@@ -87,40 +90,19 @@ class Answer:
     _left_bytes: int | None = 0
     _silent_bytes = 0
     _parser: httptools.HttpResponseParser | None = None
-    headers: Headers
-    _pieces: list[bytes]
 
     def __init__(self, *, head_only: bool, head_max_bytes: int, heads: Heads | None = None) -> None:
         self._head_only = head_only
         self._head_max_bytes = head_max_bytes
         self._heads = heads
+        self.headers: Headers = []
+        self._pieces: list[bytes] = []
 
     # ---- from the connection ------------------------------------------------------------------------------------------------
 
-    def feed_whole(self, data: bytes) -> bool:
-        """Take an answer whose head is known, where these bytes are all of it and nothing else; otherwise nothing has happened.
-
-        To be asked only of the first bytes of an answer.
-        """
-        if self._heads is None or self._head_only:
-            return False
-        end = data.find(_HEAD_END) + len(_HEAD_END)
-        known = self._heads.find(data[:end])
-        if known is None or known.length_bytes != len(data) - end:
-            return False
-        self.known = known
-        self.begun = self.head_complete = self.complete = True
-        self.status, self.version, self.headers = known.status, known.version, known.headers
-        self.reusable = known.reusable
-        self._reason = data
-        self._pieces = [data[end:]]
-        self.buffered_bytes = known.length_bytes
-        return True
-
     def feed(self, data: bytes) -> None:
         if not self.head_complete:
-            if not self.begun:
-                self.begun, self._pieces, self.headers = True, [], []
+            self.begun = True
             data = self._feed_heads(data)
             if not data:
                 return
@@ -202,9 +184,9 @@ class Answer:
         self.version = head[:8]
         self._reason = head
         self._frame(status)
-        if self._heads is not None and self._left_bytes and self._head_bytes == len(head):
-            self.known = KnownHead(status, self.version, self.headers, self._left_bytes, reusable=self.reusable)
-            self._heads.keep(head, self.known)
+        is_plain = 200 <= status < 300 and self._head_bytes == len(head)
+        if self._heads is not None and is_plain and self._left_bytes and _EVENTS not in head.lower():
+            self._heads.keep(head, KnownHead(status, self.headers, self._left_bytes, reusable=self.reusable))
 
     def _frame(self, status: int) -> None:
         """How the body ends (RFC 9112 section 6.3)."""

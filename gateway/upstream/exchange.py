@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 import httpx
 
-from gateway.upstream.answer import Answer
+from gateway.upstream.answer import Answer, Heads, KnownHead
 from gateway.upstream.outgoing import Outgoing, to_wire_end, to_wire_piece
 
 NEVER_S = math.inf
@@ -47,15 +48,31 @@ class Exchange(httpx.AsyncByteStream):
     _waiter: asyncio.Future[None] | None = None
     _begun_s = 0.0
     """Since when the head of the answer is waited for; 0 = not yet."""
+    whole: tuple[KnownHead, bytes] | None = None
+    """The answer, where all of it came in one read behind a head that is known. Then the connection has gone its way already."""
 
-    def __init__(self, connection: Carrier, answer: Answer, outgoing: Outgoing, read_timeout_s: float | None) -> None:
-        self.answer = answer
+    def __init__(
+        self,
+        connection: Carrier,
+        new_answer: Callable[[], Answer],
+        outgoing: Outgoing,
+        read_timeout_s: float | None,
+        heads: Heads | None = None,
+    ) -> None:
+        self.heads = heads
+        """To look for a whole answer in what comes first; None once that was done, and where it is not to be done."""
+        self._new_answer = new_answer
         self.keep_alive = outgoing.keep_alive
         self.sent = outgoing.pieces is None
         self.connection: Carrier | None = connection
         """None once the connection has gone its way."""
         self._loop = connection.loop
         self._read_timeout_s = read_timeout_s
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What has come so far; made when it is needed, which it is not for a `whole` one."""
+        return self._new_answer()
 
     # ---- from the transport -------------------------------------------------------------------------------------------------
 
@@ -181,7 +198,7 @@ class Exchange(httpx.AsyncByteStream):
     def close(self) -> None:
         """Give the connection back; cut it, where there is more of the answer to come."""
         self.give_up()
-        if self.answer.buffered_bytes:
+        if self.whole is None and self.answer.buffered_bytes:
             self.answer.take()
 
     # ---- waiting ------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import httpx
 
 from gateway.errors import UpstreamInterrupted
 from gateway.fleet.member import Seat
-from gateway.upstream.answer import Headers
+from gateway.upstream.answer import Headers, KnownHead
 from gateway.upstream.exchange import Exchange, Sink
 
 _PASSED_HEADERS = {name.encode(): name for name in ("content-type", "openai-processing-ms", "retry-after")}
@@ -41,18 +41,9 @@ def passed_of(raw_headers: Headers) -> Passed:
 class UpstreamAnswer:
     """A status, headers, and a body that is read once. `close` gives the connection back, or cuts it where there is more."""
 
-    __slots__ = (
-        "_exchange",
-        "_idle_timeout_s",
-        "_parts",
-        "_stream",
-        "attempts",
-        "is_event_stream",
-        "passed_headers",
-        "raw_headers",
-        "seat",
-        "status",
-    )
+    whole: bytes | None = None
+    """Its body, where that is here already; then there is nothing to be read or closed (`WholeAnswer`)."""
+    is_event_stream = False
 
     def __init__(
         self,
@@ -61,7 +52,7 @@ class UpstreamAnswer:
         stream: httpx.AsyncByteStream,
         seat: Seat,
         *,
-        idle_timeout_s: float | None = None,
+        idle_timeout_s: float | None,
         attempts: int,
     ) -> None:
         self.status = status
@@ -73,12 +64,7 @@ class UpstreamAnswer:
         self._exchange = stream if isinstance(stream, Exchange) else None
         self._parts: AsyncIterator[bytes] | None = None
         self._idle_timeout_s = idle_timeout_s
-        known = None if self._exchange is None else self._exchange.answer.known
-        passed = None if known is None else known.notes
-        if not isinstance(passed, Passed):
-            passed = passed_of(raw_headers)
-            if known is not None:
-                known.notes = passed
+        passed = passed_of(raw_headers)
         self.passed_headers = passed.headers
         """The headers that mean something to the client as well; to be copied, not changed."""
         self.is_event_stream = passed.is_event_stream
@@ -149,3 +135,24 @@ class UpstreamAnswer:
             return
         with suppress(httpx.TransportError, OSError):
             await self._stream.aclose()
+
+
+class WholeAnswer(UpstreamAnswer):
+    """An answer that came in one read, and whose connection has gone its way: as nearly all that are no streams."""
+
+    def __init__(self, head: KnownHead, body: bytes, seat: Seat, attempts: int) -> None:
+        passed = head.notes
+        if not isinstance(passed, Passed):
+            passed = head.notes = passed_of(head.headers)
+        self.status = head.status
+        self.raw_headers = head.headers
+        self.passed_headers = passed.headers
+        self.whole = body
+        self.seat = seat
+        self.attempts = attempts
+
+    async def read(self, limit_bytes: int) -> tuple[bytes, bytes | None]:
+        return self.whole or b"", None
+
+    async def close(self) -> None:
+        """The connection carries something else by now."""

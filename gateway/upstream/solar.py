@@ -17,7 +17,7 @@ from gateway.fleet.member import Seat
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.faults import looks_ill
 from gateway.upstream.line import Line, Parcel, Patience
-from gateway.upstream.reply import UpstreamAnswer
+from gateway.upstream.reply import UpstreamAnswer, WholeAnswer
 from gateway.upstream.retry import Again, NotServed, RetryRules, failure_of, refusal_of
 from gateway.upstream.transport import PooledTransport
 
@@ -66,11 +66,10 @@ class Solar:
                     exchange.give_up()
                     self._given_up(seat, errand)
                     raise
-                answer = exchange.answer
-                if answer.complete and 200 <= answer.status < 300:  # as nearly always: all of it is there
-                    reply = UpstreamAnswer(answer.status, answer.headers, exchange, seat, attempts=errand.attempts)
-                    seat.served(reply.all_headers)
-                    return reply
+                if exchange.whole is not None:
+                    answer = WholeAnswer(*exchange.whole, seat, errand.attempts)
+                    seat.served(answer.all_headers)
+                    return answer
             try:
                 return await self._attempt(seat, parcel, errand, exchange)
             except NotServed as not_served:
