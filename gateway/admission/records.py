@@ -10,23 +10,14 @@ from typing import Any
 
 from msgspec import structs
 
-from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts, to_wire_prices, to_wire_record
+from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts
 from billing.usage import GRANT_ORDER, NOTHING, Usage, less
 from gateway.call import Call, Outcome, RateLimit
 
 _MS = 1_000_000
+UNDRAINED_MS = 86_400_000
+"""How long a settled call is known by its id while its record is not in the ledger; the drain shortens it."""
 _BEYOND_CAP, _BEYOND_HOLD = "beyond the cap", "beyond its hold"
-
-
-def to_wire_usage(usage: Usage) -> list[int]:
-    """Counts in the script's order."""
-    return [
-        usage.output_tokens,
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.standard_pages,
-        usage.enhanced_pages,
-    ]
 
 
 def from_wire_usage(counts: list[int]) -> Usage:
@@ -52,10 +43,54 @@ def to_wire_place(call: Call) -> tuple[tuple[RateLimit, ...], int, list[tuple[st
 
 def to_wire_admission(call: Call, prices_version: int, lease_ms: int) -> tuple[Any, ...]:
     """The operation that admits a call (`holds.lua`, A)."""
-    caller = call.caller
+    caller, place, price, best, pages = call.caller, call.placed, call.price, call.prompt_tokens_best, call.pages_best
+    booked = call.id if call.continues is None else call.continues
+    orphan = place.form.text(
+        *(booked.hex, call.accepted_ns, (best, 0, 0, pages, 0), None, ORPHANED, None),
+        streamed=call.streamed,
+        attempts=call.attempts_before + 1,
+    )
     return (
-        *("A", call.id.hex, caller.account_id, caller.epoch, prices_version, lease_ms, *to_wire_place(call)),
-        *(to_wire_bound(call), to_wire_orphan(call), call.output_tokens_min),
+        "A",
+        call.id.hex,
+        caller.account_id,
+        caller.epoch,
+        prices_version,
+        lease_ms,
+        place.rates,
+        call.prompt_tokens_max + call.output_tokens_expected,
+        place.money,
+        to_wire_bound(call),
+        # What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated.
+        (call.accepted_ns // _MS, (0, best, 0, pages, 0), price.pico, orphan),
+        call.output_tokens_min,
+    )
+
+
+def to_wire_settlement(call: Call, outcome: Outcome, upstream_key: str | None, held_nano_usd: int) -> tuple[Any, ...]:
+    """The operation that settles a call (`holds.lua`, S)."""
+    usage, place = outcome.usage, call.placed
+    fresh, cached, output = usage.input_tokens, usage.cached_input_tokens, usage.output_tokens
+    standard, enhanced = usage.standard_pages, usage.enhanced_pages
+    call_id = (call.id if call.continues is None else call.continues).hex
+    return (
+        "S",
+        call_id,
+        call.caller.account_id,
+        place.rates,
+        call.prompt_tokens_max + call.output_tokens_expected,
+        place.money,
+        call.accepted_ns // _MS,
+        (output, fresh, cached, standard, enhanced),
+        call.price.pico,
+        place.form.text(
+            *(call_id, call.accepted_ns, (fresh, cached, output, standard, enhanced)),
+            *(outcome.model_answered, outcome.estimated_reason, upstream_key),
+            streamed=call.streamed,
+            attempts=call.attempts_before + outcome.attempts,
+        ),
+        UNDRAINED_MS,
+        held_nano_usd,
     )
 
 
@@ -63,13 +98,6 @@ def offline_bound_nano(call: Call) -> int:
     """What a call can cost at most where nobody knows what grants pay, rounded up."""
     output, prompt, output_pico, prompt_pico, pages_pico = to_wire_bound(call)
     return -(-(output * output_pico + prompt * prompt_pico + pages_pico) // 1000)
-
-
-def to_wire_orphan(call: Call) -> tuple[int, list[int], tuple[int, ...], str]:
-    """What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated."""
-    best = Usage(call.prompt_tokens_best, standard_pages=call.pages_best)
-    record = to_wire_record(record_of(call, Outcome(best, estimated_reason=ORPHANED)))
-    return call.accepted_ns // _MS, to_wire_usage(best), call.price.pico, record
 
 
 def with_counts(record: UsageRecord, served: list[int], absorbed: list[int]) -> UsageRecord:
@@ -95,30 +123,3 @@ def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
     for _, kind, count in taken:
         tokens[GRANT_ORDER[kind - 1]] += count
     return Usage(tokens["input"], tokens["cached_input"], tokens["output"])
-
-
-def record_of(call: Call, outcome: Outcome, upstream_key: str | None = None) -> UsageRecord:
-    """What the ledger will know of a call."""
-    price, caller = call.price, call.caller
-    return UsageRecord(  # by place, in the order of the record: by name takes five times as long, twice a call
-        call.entry_id.hex,
-        caller.account_id,
-        caller.key_id,
-        call.accepted_ns,
-        call.placed.month,
-        call.endpoint,
-        call.model_asked,
-        price.model,
-        outcome.model_answered,
-        price.card_id,
-        to_wire_prices(price),
-        str(price.discount),
-        price.discount_reason,
-        to_wire_counts(outcome.usage),
-        outcome.estimated_reason,
-        call.streamed,
-        call.attempts_before + outcome.attempts,
-        buy_prices=price.buy_texts,
-        zone=caller.zone,
-        upstream_key=upstream_key,
-    )
