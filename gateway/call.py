@@ -15,7 +15,6 @@ from uuid import UUID
 
 import msgspec
 
-from billing.ledger.record import RecordForm
 from billing.periods import Month
 from billing.prices import Price
 from billing.usage import NOTHING, Usage
@@ -99,17 +98,14 @@ class Place(msgspec.Struct, frozen=True, gc=False):
     money: list[tuple[str, int]]
     """Counters, each with its cap in nano-USD."""
     month: str
-    form: RecordForm
-    """What their records share."""
 
     @classmethod
-    def of(cls, caller: Caller, price: Price, endpoint: str, model_asked: str, month: str) -> Place:
-        """The place of calls of a model, as it was asked for, at a price."""
+    def of(cls, caller: Caller, models: tuple[str, str], month: str) -> Place:
+        """The place of calls of a model, by its name and as it was asked for."""
         rates = caller.rate_limits
         if caller.model_limits:
-            rates += tuple(limit for model, limit in caller.model_limits if model in (price.model, model_asked))
-        form = RecordForm.of(caller.account_id, caller.key_id, caller.zone, month, endpoint, model_asked, price)
-        return cls(rates, caller.money_scopes(month), month, form)
+            rates += tuple(limit for model, limit in caller.model_limits if model in models)
+        return cls(rates, caller.money_scopes(month), month)
 
 
 class Call(msgspec.Struct, frozen=True, gc=False):
@@ -142,7 +138,7 @@ class Call(msgspec.Struct, frozen=True, gc=False):
     @property
     def placed(self) -> Place:
         """Where it counts."""
-        return self.place or Place.of(self.caller, self.price, self.endpoint, self.model_asked, str(self.month))
+        return self.place or Place.of(self.caller, (self.price.model, self.model_asked), str(self.month))
 
     @property
     def entry_id(self) -> UUID:

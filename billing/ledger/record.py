@@ -29,9 +29,6 @@ def is_orphans(estimated_reason: str | None) -> bool:
     return estimated_reason is not None and estimated_reason.startswith(ORPHANED)
 
 
-_NO_COUNTS = (0, 0, 0, 0, 0)
-
-
 class UsageRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One settled call. The order of the fields is the wire format: append only."""
 
@@ -53,7 +50,7 @@ class UsageRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     streamed: bool
     attempts: int
     # Since migration 0002. Records without these fields still decode: they absorbed nothing and know no buy price.
-    absorbed: tuple[int, int, int, int, int] = _NO_COUNTS
+    absorbed: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
     """What upstream served beyond the charged `usage`: ours to pay, never the caller's."""
     absorbed_reason: str | None = None
     buy_prices: tuple[str, str, str, str, str] | None = None
@@ -89,56 +86,6 @@ _decoder = msgspec.json.Decoder(UsageRecord)
 def to_wire_record(record: UsageRecord) -> str:
     """JSON text, because it travels inside MessagePack to Redis's Lua, which knows no binary type there."""
     return _encoder.encode(record).decode()
-
-
-class RecordForm(msgspec.Struct, frozen=True, gc=False):
-    """The records of one caller's calls for one model as JSON text: all that they share, written once and not twice a call.
-
-    `text` writes byte for byte what `to_wire_record` would.
-    """
-
-    who: str
-    what: str
-    terms: str
-    rest: str
-
-    @classmethod
-    def of(
-        cls, account_id: str, key_id: str, zone: str, month: str, endpoint: str, model_asked: str, price: Price
-    ) -> RecordForm:
-        """The form of calls that are booked for an account's key in a month, at a price."""
-        return cls(
-            who=f'",{_text(account_id)},{_text(key_id)},',
-            what=f",{_text(month)},{_text(endpoint)},{_text(model_asked)},{_text(price.model)},",
-            terms=f",{_text(price.card_id)},{_text(to_wire_prices(price))},"
-            f"{_text(str(price.discount))},{_text(price.discount_reason)},[",
-            rest=f",{_text(_NO_COUNTS)},null,{_text(price.buy_texts)},{_text(zone)},",
-        )
-
-    def text(
-        self,
-        call_id: str,
-        accepted_ns: int,
-        counts: tuple[int, int, int, int, int],
-        model_answered: str | None,
-        estimated_reason: str | None,
-        upstream_key: str | None,
-        *,
-        streamed: bool,
-        attempts: int,
-    ) -> str:
-        """The record of one call; `counts` in the order of `UsageRecord.usage`."""
-        fresh, cached, output, standard, enhanced = counts
-        return (
-            f'["{call_id}{self.who}{accepted_ns}{self.what}{_text(model_answered)}{self.terms}'
-            f"{fresh},{cached},{output},{standard},{enhanced}],{_text(estimated_reason)},"
-            f"{'true' if streamed else 'false'},{attempts}{self.rest}{_text(upstream_key)}]"
-        )
-
-
-@lru_cache(maxsize=4096)
-def _text(value: object) -> str:
-    return _encoder.encode(value).decode()
 
 
 def from_wire_record(data: bytes) -> UsageRecord:

@@ -9,11 +9,13 @@ def to_wire_limits(
     """(requests limit, remaining, reset_ms, tokens limit, remaining, reset_ms), as the script says it; −1 for no such limit → headers."""
     headers: dict[str, str] = {}
     if requests_limit >= 0:
-        headers["x-ratelimit-limit-requests"] = str(requests_limit)
-        headers["x-ratelimit-remaining-requests"] = str(requests)
-        headers["x-ratelimit-reset-requests"] = f"{requests_ms // 1000}.{requests_ms % 1000:03d}s"
+        headers = {
+            "x-ratelimit-limit-requests": f"{requests_limit}",
+            "x-ratelimit-remaining-requests": f"{requests}",
+            "x-ratelimit-reset-requests": f"{requests_ms / 1000:.3f}s",
+        }
     if tokens_limit >= 0:
-        headers["x-ratelimit-limit-tokens"] = str(tokens_limit)
-        headers["x-ratelimit-remaining-tokens"] = str(tokens)
-        headers["x-ratelimit-reset-tokens"] = f"{tokens_ms // 1000}.{tokens_ms % 1000:03d}s"
+        headers["x-ratelimit-limit-tokens"] = f"{tokens_limit}"
+        headers["x-ratelimit-remaining-tokens"] = f"{tokens}"
+        headers["x-ratelimit-reset-tokens"] = f"{tokens_ms / 1000:.3f}s"
     return headers

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import structs
 
-from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts
+from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts, to_wire_record
 from billing.usage import GRANT_ORDER, NOTHING, Usage, less
 from gateway.call import Call, Outcome, RateLimit
 
@@ -43,13 +43,9 @@ def to_wire_place(call: Call) -> tuple[tuple[RateLimit, ...], int, list[tuple[st
 
 def to_wire_admission(call: Call, prices_version: int, lease_ms: int) -> tuple[Any, ...]:
     """The operation that admits a call (`holds.lua`, A)."""
-    caller, place, price, best, pages = call.caller, call.placed, call.price, call.prompt_tokens_best, call.pages_best
-    booked = call.id if call.continues is None else call.continues
-    orphan = place.form.text(
-        *(booked.hex, call.accepted_ns, (best, 0, 0, pages, 0), None, ORPHANED, None),
-        streamed=call.streamed,
-        attempts=call.attempts_before + 1,
-    )
+    caller, place = call.caller, call.place or call.placed
+    best, pages = call.prompt_tokens_best, call.pages_best
+    orphan = record_of(call, Outcome(Usage(best, standard_pages=pages), estimated_reason=ORPHANED))
     return (
         "A",
         call.id.hex,
@@ -62,20 +58,19 @@ def to_wire_admission(call: Call, prices_version: int, lease_ms: int) -> tuple[A
         place.money,
         to_wire_bound(call),
         # What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated.
-        (call.accepted_ns // _MS, (0, best, 0, pages, 0), price.pico, orphan),
+        (call.accepted_ns // _MS, (0, best, 0, pages, 0), call.price.pico, to_wire_record(orphan)),
         call.output_tokens_min,
     )
 
 
 def to_wire_settlement(call: Call, outcome: Outcome, upstream_key: str | None, held_nano_usd: int) -> tuple[Any, ...]:
     """The operation that settles a call (`holds.lua`, S)."""
-    usage, place = outcome.usage, call.placed
-    fresh, cached, output = usage.input_tokens, usage.cached_input_tokens, usage.output_tokens
-    standard, enhanced = usage.standard_pages, usage.enhanced_pages
-    call_id = (call.id if call.continues is None else call.continues).hex
+    place = call.place or call.placed
+    fresh, cached, output, standard, enhanced = to_wire_counts(outcome.usage)
+    record = record_of(call, outcome, upstream_key)
     return (
         "S",
-        call_id,
+        record.call_id,
         call.caller.account_id,
         place.rates,
         call.prompt_tokens_max + call.output_tokens_expected,
@@ -83,12 +78,7 @@ def to_wire_settlement(call: Call, outcome: Outcome, upstream_key: str | None, h
         call.accepted_ns // _MS,
         (output, fresh, cached, standard, enhanced),
         call.price.pico,
-        place.form.text(
-            *(call_id, call.accepted_ns, (fresh, cached, output, standard, enhanced)),
-            *(outcome.model_answered, outcome.estimated_reason, upstream_key),
-            streamed=call.streamed,
-            attempts=call.attempts_before + outcome.attempts,
-        ),
+        to_wire_record(record),
         UNDRAINED_MS,
         held_nano_usd,
     )
@@ -123,3 +113,30 @@ def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
     for _, kind, count in taken:
         tokens[GRANT_ORDER[kind - 1]] += count
     return Usage(tokens["input"], tokens["cached_input"], tokens["output"])
+
+
+def record_of(call: Call, outcome: Outcome, upstream_key: str | None = None) -> UsageRecord:
+    """What the ledger will know of a call."""
+    price, caller, place = call.price, call.caller, call.place or call.placed
+    return UsageRecord(  # by place, in the order of the record: by name takes five times as long, twice a call
+        (call.id if call.continues is None else call.continues).hex,
+        caller.account_id,
+        caller.key_id,
+        call.accepted_ns,
+        place.month,
+        call.endpoint,
+        call.model_asked,
+        price.model,
+        outcome.model_answered,
+        price.card_id,
+        price.texts,
+        str(price.discount),
+        price.discount_reason,
+        to_wire_counts(outcome.usage),
+        outcome.estimated_reason,
+        call.streamed,
+        call.attempts_before + outcome.attempts,
+        buy_prices=price.buy_texts,
+        zone=caller.zone,
+        upstream_key=upstream_key,
+    )

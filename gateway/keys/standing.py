@@ -60,7 +60,7 @@ class Standings:
         if caller.models is not None and not caller.models & {model, price.model}:
             raise KeyNotAllowed(f"This key is not allowed to use the model '{price.model}'.", param="model")
         month = Month.of(at, caller.zone)
-        place = Place.of(caller, price, endpoint, model, str(month))
+        place = Place.of(caller, (price.model, model), str(month))
         standing = Standing(caller, second, self._prices.version, price, month, place)
         start = from_ns(second * _SECOND_NS)
         if self._prices.is_constant(caller, start, start + timedelta(seconds=1)):

@@ -23,12 +23,13 @@ from billing.ledger.tables import LedgerEntry
 from billing.usage import Usage
 from gateway.admission.batch import Ticker
 from gateway.admission.pipe import StoreUnavailable
+from gateway.admission.records import record_of
 from gateway.call import Call, Outcome
 from gateway.clock import Clock
 from gateway.drain import Drain, DrainBounds, flushed, unreadable
 from gateway.sandbox.stores import Stores
 from tests.gateway.admission.shard import STREAM, Shard, open_pipe, open_redis
-from tests.gateway.values import a_call, a_caller, new_account_id, record_of
+from tests.gateway.values import a_call, a_caller, new_account_id
 
 UNREADABLE = "{s0}:unreadable"
 NOW = datetime.now(UTC)

@@ -10,11 +10,10 @@ from decimal import Decimal
 
 from billing.ids import uuid7
 from billing.ledger.read import RunningTotal
-from billing.ledger.record import UsageRecord, to_wire_counts, to_wire_prices
 from billing.periods import Month
 from billing.prices import ModelPrice, Price
 from billing.terms import Counters, GrantLeft
-from gateway.call import NO_CAP, Call, Caller, Outcome, RateLimit
+from gateway.call import NO_CAP, Call, Caller, RateLimit
 from gateway.clock import from_ns
 from gateway.errors import ServiceUnavailable
 from gateway.keys.guesses import Guesses
@@ -119,30 +118,3 @@ class Books:
         """One more grant; grants stand in the order of their expiry, as the ledger gives them."""
         given = (*self.grants, GrantLeft(name, from_at, until_at, tokens))
         self.grants = tuple(sorted(given, key=lambda grant: grant.until_at))
-
-
-def record_of(call: Call, outcome: Outcome, upstream_key: str | None = None) -> UsageRecord:
-    """What the ledger is to know of a call."""
-    price, caller = call.price, call.caller
-    return UsageRecord(
-        call_id=call.entry_id.hex,
-        account_id=caller.account_id,
-        key_id=caller.key_id,
-        accepted_ns=call.accepted_ns,
-        billing_month=str(call.month),
-        endpoint=call.endpoint,
-        model_asked=call.model_asked,
-        model=price.model,
-        model_answered=outcome.model_answered,
-        card_id=price.card_id,
-        prices=to_wire_prices(price),
-        discount=str(price.discount),
-        discount_reason=price.discount_reason,
-        usage=to_wire_counts(outcome.usage),
-        estimated_reason=outcome.estimated_reason,
-        streamed=call.streamed,
-        attempts=call.attempts_before + outcome.attempts,
-        buy_prices=price.buy_texts,
-        zone=caller.zone,
-        upstream_key=upstream_key,
-    )

@@ -10,6 +10,7 @@ import pytest
 
 from billing.prices import ModelPrice, cost
 from billing.usage import Usage
+from gateway.admission.records import record_of
 from gateway.call import Call, Outcome
 from gateway.errors import InsufficientQuota
 from tests.gateway.admission.shard import Shard
@@ -21,7 +22,6 @@ from tests.gateway.values import (
     a_caller,
     a_price,
     new_account_id,
-    record_of,
 )
 
 NOW = datetime.now(UTC)
