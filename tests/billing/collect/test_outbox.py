@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from billing.agreement.months import agree_with_stripe
 from billing.collect import store
-from billing.collect.compare import agree_with_stripe
 from billing.collect.shapes import to_wire_minor
 from billing.collect.tables import StripeTask
 from billing.invoice.read import IssuedInvoice
