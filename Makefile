@@ -4,24 +4,29 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 MODEL  ?= simulated
+JOBS   ?= 2
 CLIENTS := .venv-clients
 AUDIT   := .venv-audit
 
-.PHONY: demo test check bench chaos rules sbom audit lock model clients clean
+.PHONY: demo test check lint coverage bench chaos rules sbom audit lock model clients clean
 
 # ---- what a newcomer runs -------------------------------------------------------------------------------------------------
 demo: $(STAMP) $(if $(filter local,$(MODEL)),model)          ## the whole story: keys, calls, a bill, a share (MODEL=local: a real model)
 	$(BIN)/solar-gateway demo --model $(MODEL)
 
 test: $(STAMP)                                               ## all tests, on a real Postgres and a real Valkey
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 # ---- what a committer runs ------------------------------------------------------------------------------------------------
-check: $(STAMP)                                              ## format, lint, types, layers, tests with coverage
+check: lint test                                             ## all that must hold before a commit lands
+
+lint: $(STAMP)                                               ## format, lint, strict types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+coverage: $(STAMP)                                           ## the tests again, with what of our lines and branches they run (half as long again)
 	$(BIN)/coverage run -m pytest $(ARGS)
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report --skip-covered --sort=cover | tail -n 25

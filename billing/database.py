@@ -81,3 +81,12 @@ async def answers(sessions: Sessions) -> bool:
     except (StorageError, OSError):
         return False
     return True
+
+
+async def revision_of(sessions: Sessions) -> str | None:
+    """The revision of the schema; none where there is no schema at all. Raises what SQLAlchemy and asyncpg do where nobody answers."""
+    async with sessions() as session:
+        if await session.scalar(text("SELECT to_regclass('alembic_version')")) is None:
+            return None
+        revision: str | None = await session.scalar(text("SELECT version_num FROM alembic_version"))
+        return revision

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 _HERE = Path(__file__).parent
 _PLACES = (_HERE / "migrations", _HERE.parent / "deploy" / "migrations")
@@ -86,3 +87,12 @@ def migrate(database_url: str, *, app_role: str | None = None) -> None:
     config = configuration(database_url)
     config.attributes["afterwards"] = () if app_role is None else (grants(app_role),)
     command.upgrade(config, "head")
+
+
+def lacking(revision: str | None) -> str | None:
+    """The revision that a schema would have to have for this version, where it is older than that. A newer one, which this version does
+    not know, is not lacking: migrations expand, so that the version before goes on beside the one that migrated.
+    """
+    script = ScriptDirectory.from_config(configuration("postgresql://nowhere"))
+    needed, known = script.get_current_head(), {step.revision for step in script.walk_revisions()}
+    return needed if revision != needed and (revision is None or revision in known) else None

@@ -85,6 +85,13 @@ class ClusterPipe:
                 futures[at] = self._watched(commands[at], node, first)
         return [future for future in futures if future is not None]
 
+    def ask_behind(self, first: Command, command: Command) -> asyncio.Future[Any]:
+        """Send a command to the master of its key, directly behind another one, whose reply is nobody's concern."""
+        node = self._master_of.get(_slot_of(command))
+        if node is None or self._is_suspect(node):
+            return self.ask(*command)
+        return self._watched(command, node, self._pipe_of(node).ask_behind(first, command))
+
     def _watched(self, command: Command, node: Node, first: asyncio.Future[Any]) -> asyncio.Future[Any]:
         """The reply, unless it is a redirection: then the reply of where that leads."""
         final: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -138,8 +145,7 @@ class ClusterPipe:
                 self._refresh_soon()
                 sent = pipe.ask(*command)
             else:
-                asking, sent = pipe.ask_many([("ASKING",), command])
-                asking.add_done_callback(_look_at)
+                sent = pipe.ask_behind(("ASKING",), command)
             try:
                 return await sent
             except StoreUnavailable:
@@ -238,7 +244,7 @@ def _refused() -> asyncio.Future[Any]:
 
 
 def _slot_of(command: Command) -> int:
-    key = command[3] if command[0] in ("EVALSHA", "EVAL") else command[1]
+    key = command[3] if command[0] in ("FCALL", "EVALSHA", "EVAL") else command[1]
     return key_slot(key if isinstance(key, bytes) else str(key).encode())
 
 

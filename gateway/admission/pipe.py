@@ -65,6 +65,12 @@ class Pipe:
         with link.corked():
             return [link.ask(command) for command in commands]
 
+    def ask_behind(self, first: Command, command: Command) -> asyncio.Future[Any]:
+        """Send a command directly behind another one, whose reply is nobody's concern."""
+        before, sent = self.ask_many([first, command])
+        before.add_done_callback(_look_at)
+        return sent
+
     def _ask(self, link: _Link, command: Command) -> asyncio.Future[Any]:
         if link.waiting_count >= self._waiting_max:
             refused: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -208,6 +214,12 @@ class _Link(asyncio.Protocol):
             if not future.done():
                 future.set_exception(StoreUnavailable("the connection to Redis broke"))
                 future.exception()  # an asker that is gone is no error of ours
+
+
+def _look_at(done: asyncio.Future[Any]) -> None:
+    """An error that nobody waits for is no error of ours."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _refusal_of(text: str) -> ResponseError:

@@ -104,12 +104,15 @@ class Breaker:
 
     def is_due(self, now_s: float) -> bool:
         """May a call see whether it is back, though others could take it?"""
-        return now_s >= self._probe_from_s and not self.is_probed(now_s)
+        return now_s >= self.due_at()
+
+    def due_at(self) -> float:
+        """From when on a call may see, as far as is known."""
+        return max(self._probe_from_s, self.probe_known_at())
 
     def is_probed(self, now_s: float) -> bool:
         """Is a call finding out just now? One that has not failed for a while holds nobody up."""
-        since_s = self._probe_since_s
-        return since_s is not None and now_s < since_s + self._rules.probe_patience_s
+        return now_s < self.probe_known_at()
 
     def probe_known_at(self) -> float:
         """Until when others wait for it."""

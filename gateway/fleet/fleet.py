@@ -92,7 +92,7 @@ class Fleet:
 
     def opens_at(self, errand: Errand) -> float:
         """When a seat may be had, as far as is known; `NEVER_S` where no key is left for this call."""
-        now_s, at_s = self.now(), NEVER_S
+        now_s, at_s, has_well = self.now(), NEVER_S, self.has_well(errand)
         for member in self.members:
             if member.place in errand.tried:
                 continue
@@ -100,12 +100,16 @@ class Fleet:
                 quota = member.quota(errand.model)
                 at_s = min(at_s, max(quota.opens_at(now_s), errand.waits.get(member.place, 0.0)))
             else:
-                at_s = min(at_s, max(member.breaker.probe_known_at(), now_s))
+                at_s = min(at_s, max(member.breaker.due_at() if has_well else member.breaker.probe_known_at(), now_s))
         return at_s
 
     def none_left(self, errand: Errand) -> bool:
         """Has every key failed this call for good?"""
         return len(set(errand.tried)) == len(self.members)
+
+    def has_well(self, errand: Errand) -> bool:
+        """Is there a key that is well, and that has not failed this call for good?"""
+        return any(member.healthy and member.place not in errand.tried for member in self.members)
 
     def has_fresh(self, errand: Errand) -> bool:
         """Is there a key that has not failed it in any way?"""
@@ -137,8 +141,10 @@ class Fleet:
         out = [member for member in left if not member.healthy]
         if able:
             return next((member for member in out if not errand.attempts and member.breaker.is_due(now_s)), None)
-        if any(member.healthy for member in left):
-            return None  # a key that is well will have room again
+        if len(out) < len(
+            left
+        ):  # a key that is well will have room again: till then there is time to see what became of others
+            return next((member for member in out if member.breaker.is_due(now_s)), None)
         free = [member for member in out if not member.breaker.is_probed(now_s)]
         fresh = [member for member in free if member.place not in errand.unreached] or free
         return min(fresh, key=lambda member: member.breaker.tried_at_s, default=None)
@@ -160,6 +166,8 @@ class Fleet:
             level("upstream_key_out", key=member.key.name, health=breaker.health.value, reason=breaker.reason)
         if self.on_change is not None:
             self.on_change(member)
+        if self.turns.queues:
+            self.turns.pump_soon()
 
     def freed(self, model: str) -> None:
         """Something may have become possible for those who wait for a model."""

@@ -3,7 +3,7 @@
 A call waits until a key has room, or until it has waited `wait_max_s`; one that would wait for longer, or finds no place, is told so
 at once, with the time after which it is worth while to come again. Weights are the accounts'.
 Units: seconds on a steady clock, calls.
-Errors: `RateLimited` (the truth about upstream's quota), `UpstreamUnavailable` (no key is left, or all are out).
+Errors: `RateLimited` (the truth about upstream's quota), `UpstreamUnavailable` (no key is left, or all that are left are out).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from gateway.errors import RateLimited, UpstreamUnavailable
+from gateway.errors import GatewayError, RateLimited, UpstreamUnavailable
 from gateway.fleet.errand import Errand
 from gateway.fleet.member import Seat
 from gateway.queue.fair import Entry, FairQueue
@@ -41,6 +41,7 @@ class Chooser(Protocol):
     def probe_quota(self, errand: Errand) -> Seat | None: ...
     def probes_at(self, errand: Errand) -> float: ...
     def opens_at(self, errand: Errand) -> float: ...
+    def has_well(self, errand: Errand) -> bool: ...
     def per_second(self, model: str) -> float: ...
     def calls_per_token(self, model: str) -> float: ...
 
@@ -78,7 +79,7 @@ class Turns:
             errand.queue_until_s = now_s + rules.wait_max_s
         opens_at_s = self._chooser.opens_at(errand)
         if opens_at_s == float("inf"):
-            raise UpstreamUnavailable("The model cannot be reached.", status=503)
+            raise _unreachable()
         if opens_at_s > errand.queue_until_s:
             probe = self._chooser.probe_quota(errand)
             if probe is not None:
@@ -107,10 +108,7 @@ class Turns:
         except TimeoutError:
             seat = None if not turn.seat.done() or turn.seat.cancelled() else turn.seat.result()
         except asyncio.CancelledError:
-            if turn.seat.done() and not turn.seat.cancelled():
-                given = turn.seat.result()
-                if given is not None:
-                    given.given_up()
+            _give_back(turn)
             raise
         finally:
             self._leave(errand.model, queue, entry)
@@ -133,15 +131,21 @@ class Turns:
 
     def _leave(self, model: str, queue: FairQueue[_Turn], entry: Entry[_Turn]) -> None:
         queue.remove(entry)
-        if not len(queue):
-            self.queues.pop(model, None)
+        # Others may have left it first, and newcomers wait in a queue of their own by now.
+        if not len(queue) and self.queues.get(model) is queue:
+            del self.queues[model]
         self._count()
 
     def _count(self) -> None:
         self.waiting_count = sum(map(len, self.queues.values()))
 
-    def _refusal(self, errand: Errand, opens_in_s: float) -> RateLimited:
-        """The truth: when there is room again, or, behind a queue, when this account's next call would have its turn."""
+    def _refusal(self, errand: Errand, opens_in_s: float) -> GatewayError:
+        """The truth: when there is room again, or, behind a queue, when this account's next call would have its turn.
+
+        Where no key is well it is not the quota that kept the call waiting.
+        """
+        if not self._chooser.has_well(errand):
+            return _unreachable()
         self.refused_total += 1
         rate, queue = self._chooser.per_second(errand.model), self.queues.get(errand.model)
         turn_in_s = queue.ahead_of(errand.account_id) / rate if queue is not None and rate else 0.0
@@ -153,7 +157,7 @@ class Turns:
         for queue in self.queues.values():
             for entry in tuple(queue.in_order()):
                 if not entry.item.seat.done():
-                    entry.item.seat.set_exception(UpstreamUnavailable("The model cannot be reached.", status=503))
+                    entry.item.seat.set_exception(_unreachable())
 
     # ---- waking -------------------------------------------------------------------------------------------------------------
 
@@ -205,3 +209,15 @@ class Turns:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _unreachable() -> UpstreamUnavailable:
+    return UpstreamUnavailable("The model cannot be reached.", status=503)
+
+
+def _give_back(turn: _Turn) -> None:
+    """Its caller is gone, perhaps in the moment in which its seat came."""
+    if turn.seat.done() and not turn.seat.cancelled() and turn.seat.exception() is None:
+        seat = turn.seat.result()
+        if seat is not None:
+            seat.given_up()

@@ -1,7 +1,8 @@
 """Runs the gateway's processes for a command: reads what the environment and a sandbox say, and supervises until stopped.
 
 SIGHUP replaces the processes one after another while the others serve.
-Errors: `SettingsError`, `OSError` where the port is taken, `TimeoutError` where a process does not get ready.
+Errors: `SettingsError`, also where the database has the schema of an older version (a newer one will do); `OSError` where the port is
+taken, `TimeoutError` where a process does not get ready.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import IO
 
+import structlog
+
+from billing.database import Sessions, StorageError, revision_of
 from gateway.app import open_house
 from gateway.metrics import exposition
+from gateway.migrate import lacking
 from gateway.processes.supervisor import Supervisor
 from gateway.settings import SettingsError, read_settings
 from gateway.traces import TracesMissing, check_traces
+
+log = structlog.get_logger("supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,7 @@ async def run_stack(
     except TracesMissing as error:
         raise SettingsError(f"{error}") from None
     async with open_house(settings) as house:
+        await _check_schema(house.sessions)
         supervisor = Supervisor(
             environment,
             host=stack.host,
@@ -66,6 +74,20 @@ async def run_stack(
         finally:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
             watch.cancel()
+
+
+async def _check_schema(sessions: Sessions) -> None:
+    """An older schema is no place to start in: each call would be served, and none could be booked."""
+    try:
+        revision = await revision_of(sessions)
+    except (StorageError, OSError, TimeoutError) as error:
+        log.warning("schema_unknown", why=type(error).__name__)  # Postgres is away: we start, and wait for it
+        return
+    if needed := await asyncio.to_thread(lacking, revision):
+        found = "no schema" if revision is None else f"the schema {revision}"
+        raise SettingsError(
+            f"GATEWAY_DATABASE_URL: the database has {found}, this version needs {needed}. Next: `solar-gateway migrate`"
+        )
 
 
 def _url(address: tuple[str, int] | None) -> str:

@@ -138,7 +138,7 @@ class Again:
                 self._look_at(failure, errand)
             return await self._try_on(parcel, errand)
         except UpstreamUnavailable:
-            if not self._fleet.any_well:
+            if errand.attempts and not self._fleet.any_well:  # who only waited has found out nothing
                 self._fleet.turns.refuse_all()
             raise
 

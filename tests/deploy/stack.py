@@ -31,11 +31,18 @@ def _compose_environment() -> dict[str, str]:
     return dict(compose["services"]["gateway-a"]["environment"])
 
 
+def code_of(version: Path | None) -> dict[str, str]:
+    """What makes Python run the code of a version in the place of the one that is installed (with its folder as the working one)."""
+    return {} if version is None else {"PYTHONPATH": str(version)}
+
+
 class Service:
     """One service of the stack: a process with an ops port, started again as `restart: unless-stopped` would."""
 
     def __init__(self, name: str, arguments: list[str], environment: Mapping[str, str], data_dir: Path) -> None:
         self.name = name
+        self.version: Path | None = None
+        """The folder of another version's code, to be run in the place of ours; from the next start on."""
         self.port, self.ops_port = free_port(), free_port()
         self._arguments = arguments
         self._log_path = data_dir / f"{name}.log"
@@ -54,7 +61,8 @@ class Service:
         with self._log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*command(), *self._arguments, *ports],
-                env=self._environment,
+                cwd=self.version,
+                env=self._environment | code_of(self.version),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -126,17 +134,20 @@ class Balancer(httpx.AsyncBaseTransport):
 class Stack:
     """gateway-a, gateway-b and jobs of the compose file."""
 
-    def __init__(self, environment: Mapping[str, str], data_dir: Path) -> None:
-        serve = ["serve", "--no-jobs", "--workers", "2"]
+    def __init__(self, environment: Mapping[str, str], data_dir: Path, *, workers: int = 2) -> None:
+        serve = ["serve", "--no-jobs", "--workers", str(workers)]
         self.gateways = [Service(name, serve, environment, data_dir) for name in ("gateway-a", "gateway-b")]
         self.jobs = Service("jobs", ["work"], environment, data_dir)
         self.services = [*self.gateways, self.jobs]
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, environment: Mapping[str, str], data_dir: Path) -> AsyncIterator[Stack]:
-        stack = cls(environment, data_dir)
+    async def running(
+        cls, environment: Mapping[str, str], data_dir: Path, *, workers: int = 2, version: Path | None = None
+    ) -> AsyncIterator[Stack]:
+        stack = cls(environment, data_dir, workers=workers)
         for service in stack.services:
+            service.version = version
             service.start()
         try:
             await asyncio.gather(*(service.until_ready() for service in stack.services))

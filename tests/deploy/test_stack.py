@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import collections
 import json
 import signal
 from collections.abc import AsyncIterator
@@ -15,12 +14,10 @@ import pytest
 
 from gateway.sandbox.world import World, open_world
 from gateway.settings import Settings
+from tests.deploy.load import CALLERS, GATEWAYS, Load, body_of, new_key, truth
 from tests.deploy.roles import role_of_the_file
 from tests.deploy.stack import Balancer, Stack
 from tests.waiting import wait_until
-
-_CALLERS = 4
-_BASE = "http://gateways"
 
 
 @pytest.fixture(scope="module")
@@ -40,70 +37,8 @@ async def stack(world: World, tmp_path_factory: pytest.TempPathFactory) -> Async
 
 @pytest.fixture
 async def client(stack: Stack) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=Balancer(stack.gateways), base_url=_BASE, timeout=60) as balanced:
+    async with httpx.AsyncClient(transport=Balancer(stack.gateways), base_url=GATEWAYS, timeout=60) as balanced:
         yield balanced
-
-
-async def new_key(client: httpx.AsyncClient, world: World) -> dict[str, str]:
-    """The headers of a caller with a key of a new account."""
-    operator = {"authorization": f"Bearer {world.operator_token}"}
-    account = (await client.post("/operator/v1/accounts", json={"name": "stack"}, headers=operator)).json()
-    path = f"/operator/v1/accounts/{account['id']}/keys"
-    key = (await client.post(path, json={"name": "stack"}, headers=operator)).json()
-    return {"authorization": f"Bearer {key['secret']}"}
-
-
-class Load:
-    """Callers that call, whole and streamed in turn, until told to stop; each answer is looked at."""
-
-    def __init__(self, client: httpx.AsyncClient, headers: dict[str, str]) -> None:
-        self._client = client
-        self._headers = headers
-        self._stop = asyncio.Event()
-        self.outcomes: collections.Counter[str] = collections.Counter()
-        self._callers = [asyncio.ensure_future(self._caller(number)) for number in range(_CALLERS)]
-
-    async def _caller(self, number: int) -> None:
-        turn = number
-        while not self._stop.is_set():
-            turn += 1
-            try:
-                self.outcomes[await (self._stream() if turn % 2 else self._whole())] += 1
-            except httpx.HTTPError as error:
-                self.outcomes[type(error).__name__] += 1
-
-    async def _whole(self) -> str:
-        answer = await self._client.post("/v1/chat/completions", json=_body(), headers=self._headers)
-        return "good" if answer.is_success and "x-solar-cost" in answer.headers else f"{answer.status_code}"
-
-    async def _stream(self) -> str:
-        body = _body(stream=True, stream_options={"include_usage": True})
-        async with self._client.stream("POST", "/v1/chat/completions", json=body, headers=self._headers) as answer:
-            text = (await answer.aread()).decode()
-        if answer.is_success and text.rstrip().endswith("data: [DONE]") and '"cost"' in text:
-            return "good"
-        return f"{answer.status_code} {text[-200:]}"
-
-    async def over(self) -> None:
-        self._stop.set()
-        await asyncio.gather(*self._callers)
-
-
-def _body(**fields: Any) -> dict[str, Any]:
-    return {"model": "solar-pro4", "messages": [{"role": "user", "content": "안녕?"}], **fields}
-
-
-def truth(world: World, after: int = 0) -> tuple[int, int, int]:
-    """Calls and output tokens that Solar served after a sequence number, and the newest such number."""
-    records: list[dict[str, Any]] = []
-    base = world.solar_url.removesuffix("/v1")
-    while True:
-        page = httpx.get(f"{base}/_sim/truth", params={"after": after, "limit": 1000}, trust_env=False).json()
-        records += page["data"]
-        if page["next"] is None:
-            newest = max((record["seq"] for record in records), default=0)
-            return len(records), sum(record["completion_tokens"] for record in records), newest
-        after = page["next"]
 
 
 async def test_both_gateways_and_the_jobs_are_replaced_under_load_without_one_failed_call(
@@ -167,7 +102,7 @@ async def test_any_one_process_that_is_killed_is_right_again_by_itself_service_a
     failed = {outcome: count for outcome, count in load.outcomes.items() if outcome != "good"}
     if victim in ("gateway-a", "gateway-b's worker"):
         # Only what the killed one had in its hands may fail: at most one call of each caller.
-        assert sum(failed.values()) <= _CALLERS, json.dumps(failed)
+        assert sum(failed.values()) <= CALLERS, json.dumps(failed)
     elif victim in ("valkey", "postgres"):
         # Nothing is risked without Redis here (GATEWAY_OFFLINE_EXPOSURE_USD), and a worker that meets a key for the first time while
         # Postgres is away cannot know it: refused in one way, clearly, and not charged.
@@ -194,7 +129,7 @@ async def test_a_call_under_way_is_told_with_its_hold_and_once_over_with_its_sec
     streams = told(stack, "solar_first_event_seconds_count")
     refused = told(stack, "solar_refusals_total", code="model_not_found")
     text = "[[sim: tokens=40 pace_ms=60]]"
-    body = _body(stream=True, messages=[{"role": "user", "content": text}], max_tokens=1000)
+    body = body_of(stream=True, messages=[{"role": "user", "content": text}], max_tokens=1000)
     call = asyncio.ensure_future(client.post("/v1/chat/completions", json=body, headers=headers))
 
     def under_way() -> bool:
@@ -203,7 +138,7 @@ async def test_a_call_under_way_is_told_with_its_hold_and_once_over_with_its_sec
 
     await asyncio.to_thread(wait_until, under_way, 20, "the call and its hold are told")
     assert (await call).is_success
-    nobody = await client.post("/v1/chat/completions", json=_body(model="no-such"), headers=headers)
+    nobody = await client.post("/v1/chat/completions", json=body_of(model="no-such"), headers=headers)
     assert nobody.status_code == 404
 
     def over() -> bool:

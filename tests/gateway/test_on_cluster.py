@@ -6,16 +6,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import asyncpg
 import httpx
 import pytest
 from redis.exceptions import RedisError
 
 from gateway.admission.connect import open_pipe, open_redis
 from gateway.admission.pipe import StoreUnavailable
-from tests.fakes.redis_cluster import running_cluster
+from tests.fakes.redis_cluster import Cluster, running_cluster
 from tests.fakes.tls import new_authority, tls_ends
 from tests.gateway.test_refusals import CHAT
 from tests.running import Gateway
@@ -88,3 +94,78 @@ def asked_again(caller: httpx.Client, first: httpx.Response, key: str) -> None:
     assert again.headers["x-request-id"] == first.headers["x-request-id"]
     other = caller.post("/chat/completions", json={**CHAT, "max_tokens": 3}, headers={"idempotency-key": key})
     assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_mismatch")
+
+
+ACCOUNTS, CALLS, AT_ONCE, SEED = 12, 240, 24, 8
+INPUT, CACHED, OUTPUT = Decimal("0.30"), Decimal("0.06"), Decimal("1.20")
+"""USD per million tokens of solar-pro4 (upstage-api.md, 2026-11-23)."""
+
+
+class Told(NamedTuple):
+    """What a caller was told of one call."""
+
+    call_id: str
+    cost: Decimal
+
+
+def made(caller: httpx.Client, number: int, chance: random.Random) -> Told:
+    """One whole answer or stream."""
+    words = f"[[sim: id=many-{number} tokens={chance.randint(1, 60)} cached={chance.randint(0, 5)}]]"
+    body: dict[str, Any] = {"model": "solar-pro4", "messages": [{"role": "user", "content": f"{words} 안녕"}]}
+    if number % 2:
+        body |= {"stream": True, "stream_options": {"include_usage": True}}
+    answer = caller.post("/chat/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    if not number % 2:
+        return Told(answer.headers["x-request-id"], Decimal(answer.headers["x-solar-cost"]))
+    events = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert events[-1] == "[DONE]"
+    return Told(answer.headers["x-request-id"], Decimal(str(json.loads(events[-2])["usage"]["cost"])))
+
+
+def all_made(running: Gateway, accounts: Sequence[str]) -> dict[str, list[Told]]:
+    """By account; `AT_ONCE` at a time."""
+    callers = [running.caller(running.key(account)) for account in accounts]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        told = list(pool.map(lambda n: made(callers[n % ACCOUNTS], n, random.Random(SEED + n)), range(CALLS)))
+    for n, caller in enumerate(callers):
+        usage = caller.get("/usage").json()
+        assert (usage["complete"], usage["total"]["calls"]) == (True, CALLS // ACCOUNTS)
+        assert Decimal(usage["total"]["cost"]) == sum(each.cost for each in told[n::ACCOUNTS])
+        assert caller.get("/account").json()["month_to_date"]["held"] == "0.000000000"
+        caller.close()
+    return {account: told[n::ACCOUNTS] for n, account in enumerate(accounts)}
+
+
+async def entries_of(gateway: Gateway, accounts: Sequence[str]) -> list[tuple[str, str, Decimal]]:
+    """(account, call id, cost), an entry each."""
+    connection = await asyncpg.connect(gateway.addresses["database_url"].replace("+asyncpg", ""))
+    try:
+        rows = await connection.fetch(
+            "SELECT account_id, call_id, cost FROM ledger_entry WHERE account_id = ANY($1)", accounts
+        )
+    finally:
+        await connection.close()
+    return [(row["account_id"], str(row["call_id"]), row["cost"]) for row in rows]
+
+
+async def test_calls_at_once_over_all_masters_are_each_in_the_ledger_once_and_to_the_digit(
+    gateway: Gateway, cluster: Cluster, tmp_path: Path
+) -> None:
+    before = max((row["seq"] for row in gateway.truth()), default=0)
+    accounts = [gateway.account(monthly_cap="1.00")["id"] for _ in range(ACCOUNTS)]
+
+    def play() -> dict[str, list[Told]]:
+        with Gateway.beside(gateway, cluster.url, tmp_path, workers=2) as running:
+            return all_made(running, accounts)
+
+    told = await asyncio.to_thread(play)  # and it has ended: what it settled is in the ledger
+    held = [await node.redis.dbsize() for node in cluster.nodes[:3]]
+    assert all(count > 0 for count in held), "each master has accounts of its own"
+    entries = await entries_of(gateway, accounts)
+    assert sorted(entries) == sorted((account, call, cost) for account in accounts for call, cost in told[account])
+    served = [row for row in gateway.truth(before) if row["id"].startswith("many-")]
+    assert len(served) == len({row["id"] for row in served}) == CALLS
+    cached, output = (sum(row[name] for row in served) for name in ("cached_tokens", "completion_tokens"))
+    prompt = sum(row["prompt_tokens"] for row in served) - cached
+    assert sum(cost for _, _, cost in entries) == (prompt * INPUT + cached * CACHED + output * OUTPUT) / 1_000_000

@@ -47,7 +47,7 @@ end
 -- What was decided of a call is remembered until its record is drained, and then for so long.
 local function drained(op)
   for _, record in ipairs(op[2]) do
-    if call('XDEL', KEYS[1], record[1]) == 1 then
+    if call('XDEL', USAGE, record[1]) == 1 then
       local account, names = account_of(record[2]), {}
       for at, scope in ipairs(record[4]) do names[at] = '$' .. scope end
       know(account, names)
@@ -85,12 +85,16 @@ end
 -- ---- the tick ----------------------------------------------------------------------------------------------------------------
 local DO = {A = admit, X = extend, S = settle, F = free, W = sweep, Y = sync, E = outdate, C = new_cards, D = drained, V = view,
   B = beat, K = registered, L = leave, H = register, R = restore, G = guess}
-local replies = {}
-for at = 2, #ARGV do
-  local op = cmsgpack.unpack(ARGV[at])
-  local done, reply = pcall(DO[op[1]], op, ARGV[at])
-  replies[at - 1] = done and reply or {'defect', tostring(type(reply) == 'table' and reply.err or reply)}
+
+local function tick(keys, args)
+  begin(keys[1], args[1])
+  local replies = {}
+  for at = 2, #args do
+    local op = cmsgpack.unpack(args[at])
+    local done, reply = pcall(DO[op[1]], op, args[at])
+    replies[at - 1] = done and reply or {'defect', tostring(type(reply) == 'table' and reply.err or reply)}
+  end
+  for _, account in pairs(accounts) do keep_account(account) end
+  for _, window in pairs(windows) do keep_window(window) end
+  return cmsgpack.pack(replies)
 end
-for _, account in pairs(accounts) do keep_account(account) end
-for _, window in pairs(windows) do keep_window(window) end
-return cmsgpack.pack(replies)

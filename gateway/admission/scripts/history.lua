@@ -13,10 +13,10 @@ end
 
 -- Up to where the drain has written the stream into the ledger: an id, and whether it is included.
 local function drained_to()
-  local first = call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
+  local first = call('XRANGE', USAGE, '-', '+', 'COUNT', 1)[1]
   if first then return first[1], 0 end
-  if call('EXISTS', KEYS[1]) == 0 then return '0-0', 0 end
-  local facts = call('XINFO', 'STREAM', KEYS[1])
+  if call('EXISTS', USAGE) == 0 then return '0-0', 0 end
+  local facts = call('XINFO', 'STREAM', USAGE)
   for at = 1, #facts, 2 do
     if facts[at] == 'last-generated-id' then return facts[at + 1], 1 end
   end

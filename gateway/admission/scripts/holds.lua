@@ -122,14 +122,12 @@ local function take_place(account, rates, tokens, headers)
   end
 end
 
-local cards_now, stream_length, missing_ms  -- looked up once a tick: the stream's bound is not exact to the records of one tick
-
 local function outdated(account, epoch, cards, money)
   if (account.seen.ep or 0) > epoch then return 'stale' end
   if (account.seen.sy or 0) < epoch or (account.seen.er or 0) ~= era() then return 'sync' end
   cards_now = cards_now or number(call('GET', TAG .. ':cards'))
   if cards_now > cards then return 'cards' end
-  stream_length = stream_length or call('XLEN', KEYS[1])
+  stream_length = stream_length or call('XLEN', USAGE)
   if stream_length >= STREAM_MAX then return 'full' end
   for _, limit in ipairs(money) do
     local known = account.seen['$' .. limit[1]]

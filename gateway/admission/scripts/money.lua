@@ -134,7 +134,7 @@ local function append_record(account_id, money, moved, record, taken, fields)
     counter[3] = counter[3] + moved
     scopes[at] = limit[1]
   end
-  return call('XADD', KEYS[1], '*', 'r', record, 'a', account_id, 'n', string.format('%.0f', moved), 'm', cmsgpack.pack(scopes), 'g',
+  return call('XADD', USAGE, '*', 'r', record, 'a', account_id, 'n', string.format('%.0f', moved), 'm', cmsgpack.pack(scopes), 'g',
     cmsgpack.pack(taken), unpack(fields))
 end
 

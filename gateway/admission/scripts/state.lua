@@ -1,9 +1,11 @@
 -- One event-loop tick of one shard: admissions, settlements and the drain's acknowledgements, in the order in which they were asked.
--- One script call is one atomic step, so that no two workers can both take the last dollar, and no settlement is half done.
--- The script is these files, one after another: state, windows, money, holds, history, guesses, books.
+-- One call is one atomic step, so that no two workers can both take the last dollar, and no settlement is half done.
+-- These files, one after another (state, windows, money, holds, history, guesses, books), are a library of Redis functions: what stands
+-- at their top level runs once, when Redis loads it, and a tick runs no more than its operations (as a script, half of a lone operation's
+-- time went into defining these functions again). What belongs to one tick alone is set by `begin`.
 --
--- KEYS[1]  the shard's usage stream, {sN}:usage; all other keys share its hash tag, so that a shard lives in one cluster slot
--- ARGV     how many records the usage stream may hold; then one operation each, packed as MessagePack arrays: {letter, …}
+-- keys[1]  the shard's usage stream, {sN}:usage; all other keys share its hash tag, so that a shard lives in one cluster slot
+-- args     how many records the usage stream may hold; then one operation each, packed as MessagePack arrays: {letter, …}
 -- returns  the replies as one MessagePack array, in the same order; {'defect', text} for an operation that this script cannot do
 --
 -- Units: money in whole nano-USD (caps) and pico-USD a token (prices), instants in Unix ms, windows on Redis's clock.
@@ -17,14 +19,25 @@
 --
 -- What an account's hash and a window hold is read once a tick and written once, at its end: the calls of a tick are often one account's.
 
-local TAG = string.match(KEYS[1], '^(%b{}):')
-local call, floor, ceil, max, min = redis.call, math.floor, math.ceil, math.max, math.min
-local clock = call('TIME')
-local NOW = clock[1] * 1000 + floor(clock[2] / 1000)
-local STREAM_MAX = tonumber(ARGV[1])
 local FIELDS_MAX = 1000  -- Lua's unpack has an end
 local MONEY = '<dddd'
-local era_now  -- of this shard's history (history.lua), looked up once a tick
+local BUCKET_MS = 100  -- of windows
+
+-- ---- of one tick ---------------------------------------------------------------------------------------------------------------
+local call, floor, ceil, max, min  -- of Redis and of Lua: not there yet while the library is loaded
+local USAGE, TAG, NOW, BUCKET, STREAM_MAX
+local accounts, windows
+local era_now, cards_now, stream_length, missing_ms  -- looked up once: the stream's bound is not exact to the records of one tick
+
+local function begin(stream, stream_max)
+  call, floor, ceil, max, min = redis.call, math.floor, math.ceil, math.max, math.min
+  local clock = call('TIME')
+  USAGE, TAG, STREAM_MAX = stream, string.match(stream, '^(%b{}):'), tonumber(stream_max)
+  NOW = clock[1] * 1000 + floor(clock[2] / 1000)
+  BUCKET = floor(NOW / BUCKET_MS)
+  accounts, windows = {}, {}
+  era_now, cards_now, stream_length, missing_ms = nil, nil, nil, nil
+end
 
 local function number(value) return tonumber(value or 0) or 0 end
 
@@ -53,8 +66,6 @@ local function to_text(name, value)
   end
   return string.format('%.0f', value)
 end
-
-local accounts = {}
 
 local function account_of(id)
   local account = accounts[id]

@@ -2,14 +2,11 @@
 -- A window is one string: the sums of what is in it, which entry is its oldest, and an entry {bucket, requests, tokens} for every
 -- bucket in which something came, oldest first. Entries that have left stay in front until they are more than those that have not;
 -- so a call writes the head and one entry in place, and the whole string seldom.
-local BUCKET_MS, WINDOW_BUCKETS, WINDOW_EXPIRY_MS = 100, 600, 62000
-local BUCKET = floor(NOW / BUCKET_MS)
+local WINDOW_BUCKETS, WINDOW_EXPIRY_MS = 600, 62000
 local HEAD, HEAD_BYTES = '<ddI4', 20
 local ENTRY, ENTRY_BYTES = '<I5I4I6', 15
 local DEAD_MIN = 64
 local REQUESTS, TOKENS = 1, 2  -- places in a window of the two sums; in an entry they come one later
-
-local windows = {}
 
 local function offset_of(at) return HEAD_BYTES + (at - 1) * ENTRY_BYTES end
 

@@ -121,4 +121,4 @@ async def test_operations_of_one_tick_share_one_script_call(shard: Shard) -> Non
 
 async def _scripts_run(shard: Shard) -> int:
     statistics: Any = await shard.redis.info("commandstats")
-    return int(statistics["cmdstat_evalsha"]["calls"])
+    return int(statistics["cmdstat_fcall"]["calls"])

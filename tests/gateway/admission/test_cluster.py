@@ -13,15 +13,9 @@ from gateway.admission.batch import Ticker
 from gateway.admission.cluster import ClusterPipe, is_cluster, seeds_of
 from gateway.admission.connect import open_redis, redis_answers
 from gateway.settings import read_settings
-from tests.fakes.redis_cluster import Cluster, running_cluster
+from tests.fakes.redis_cluster import Cluster
 
 SHARDS = 64
-
-
-@pytest.fixture(scope="module")
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    async with running_cluster(tmp_path_factory.mktemp("cluster")) as running:
-        yield running
 
 
 @pytest.fixture
@@ -45,7 +39,6 @@ def test_a_url_names_a_cluster_and_its_shards_are_64_unless_set() -> None:
 
 
 async def test_shards_lie_on_all_masters_and_each_command_finds_its_own(cluster: Cluster, pipe: ClusterPipe) -> None:
-    await cluster.flush()
     futures = pipe.ask_many([("SET", f"{{s{shard}}}:x", shard) for shard in range(SHARDS)])
     assert await asyncio.gather(*futures) == [b"OK"] * SHARDS
     held = [await node.redis.dbsize() for node in cluster.nodes[:3]]

@@ -1,4 +1,4 @@
-"""Redis forgets its scripts, restarts, is gone, hangs, or answers too late: bounded in time, and nothing is charged for nothing."""
+"""Redis forgets its functions, is full, restarts, is gone, hangs, or answers too late: within bounds, and nothing charged for nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
@@ -47,14 +48,29 @@ async def hold_the_line(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
     writer.close()
 
 
-async def test_a_redis_that_forgot_its_scripts_is_given_them_again(shard: Shard) -> None:
+async def test_a_redis_that_forgot_its_functions_is_given_them_again(shard: Shard) -> None:
     caller = a_caller(new_account_id())
     hold = await shard.admit(a_call(caller))
-    await shard.redis.script_flush()
+    await shard.redis.function_flush("SYNC")
     await shard.settle(hold, Usage(1, 0, 1))
-    await shard.redis.script_flush()
+    await shard.redis.function_flush("SYNC")
     await asyncio.gather(*[shard.admit(a_call(caller)) for _ in range(5)])
     assert len(await shard.records()) == 1
+
+
+async def test_a_full_redis_admits_nothing_but_takes_what_makes_room_again(shard: Shard) -> None:
+    hold = await shard.admit(a_call(a_caller(new_account_id())))
+    await shard.settle(hold, Usage(1, 0, 1))
+    (record,) = await shard.records()
+    memory: Any = await shard.redis.config_get("maxmemory")
+    await shard.redis.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(ServiceUnavailable):
+            await shard.admit(a_call(hold.call.caller))
+        assert await shard.ask("D", [record.done()], [], 1000) == ["ok"]
+    finally:
+        await shard.redis.config_set("maxmemory", memory["maxmemory"])
+    assert await shard.records() == []
 
 
 async def test_a_restart_of_redis_is_survived_and_keeps_holds_and_records(tmp_path: Path) -> None:

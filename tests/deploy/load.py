@@ -1,0 +1,86 @@
+"""Callers of a running stack, each answer looked at, and what Solar says that it served them."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+from typing import Any
+
+import httpx
+
+from gateway.sandbox.world import World
+
+CALLERS = 4
+GATEWAYS = "http://gateways"
+
+
+async def new_key(client: httpx.AsyncClient, world: World, *, grant_tokens: int = 0, **fields: Any) -> dict[str, str]:
+    """The headers of a caller with a key of a new account."""
+    operator = {"authorization": f"Bearer {world.operator_token}"}
+
+    async def post(path: str, body: dict[str, Any]) -> Any:
+        answer = await client.post(f"/operator/v1/accounts{path}", json=body, headers=operator)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    account = (await post("", {"name": "stack", **fields}))["id"]
+    if grant_tokens:
+        await post(f"/{account}/contributions", {"dataset": "books", "words": grant_tokens, "tokens": grant_tokens})
+    key = await post(f"/{account}/keys", {"name": "stack"})
+    return {"authorization": f"Bearer {key['secret']}"}
+
+
+class Load:
+    """Callers that call, whole and streamed in turn, until told to stop; each answer is looked at."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, headers: dict[str, str], *, callers: int = CALLERS, text: str = "안녕?"
+    ) -> None:
+        self._client = client
+        self._headers = headers
+        self._body = body_of(messages=[{"role": "user", "content": text}])
+        self._stop = asyncio.Event()
+        self.outcomes: collections.Counter[str] = collections.Counter()
+        self._callers = [asyncio.ensure_future(self._caller(number)) for number in range(callers)]
+
+    async def _caller(self, number: int) -> None:
+        turn = number
+        while not self._stop.is_set():
+            turn += 1
+            try:
+                self.outcomes[await (self._stream() if turn % 2 else self._whole())] += 1
+            except httpx.HTTPError as error:
+                self.outcomes[type(error).__name__] += 1
+
+    async def _whole(self) -> str:
+        answer = await self._client.post("/v1/chat/completions", json=self._body, headers=self._headers)
+        return "good" if answer.is_success and "x-solar-cost" in answer.headers else f"{answer.status_code}"
+
+    async def _stream(self) -> str:
+        body = {**self._body, "stream": True, "stream_options": {"include_usage": True}}
+        async with self._client.stream("POST", "/v1/chat/completions", json=body, headers=self._headers) as answer:
+            text = (await answer.aread()).decode()
+        if answer.is_success and text.rstrip().endswith("data: [DONE]") and '"cost"' in text:
+            return "good"
+        return f"{answer.status_code} {text[-200:]}"
+
+    async def over(self) -> None:
+        self._stop.set()
+        await asyncio.gather(*self._callers)
+
+
+def body_of(**fields: Any) -> dict[str, Any]:
+    return {"model": "solar-pro4", "messages": [{"role": "user", "content": "안녕?"}], **fields}
+
+
+def truth(world: World, after: int = 0) -> tuple[int, int, int]:
+    """Calls and output tokens that Solar served after a sequence number, and the newest such number."""
+    records: list[dict[str, Any]] = []
+    base = world.solar_url.removesuffix("/v1")
+    while True:
+        page = httpx.get(f"{base}/_sim/truth", params={"after": after, "limit": 1000}, trust_env=False).json()
+        records += page["data"]
+        if page["next"] is None:
+            newest = max((record["seq"] for record in records), default=0)
+            return len(records), sum(record["completion_tokens"] for record in records), newest
+        after = page["next"]
