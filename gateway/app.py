@@ -7,7 +7,8 @@ is missing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from redis.exceptions import RedisError
 
 from billing.database import Sessions, StorageError, answers, open_engine, sessions_of
 from billing.exports.accounting import Chart
+from billing.ids import uuid7
 from billing.ledger.read import settled_calls
 from billing.stripe_client import Stripe
 from billing.terms import Counters, load_counters
@@ -58,6 +60,7 @@ from gateway.office.shares import OWN_SHARES
 from gateway.office.stripe import stripe_webhook
 from gateway.outlet.opening import open_solar
 from gateway.repeat import Repeats
+from gateway.replay.notes import Notes
 from gateway.replay.shelf import Shelf, ShelfBounds
 from gateway.settings import Settings, SettingsError
 from gateway.spool.journal import Journal
@@ -122,8 +125,9 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
     standby = _open_standby(settings, ticker, journal, ledger, sessions)
     keeper = _open_keeper(settings, ticker)
     standby.history.open_holds = keeper.registrations
-    shelf = _open_shelf(settings, answers_pipe)
-    standby.history.others = shelf.tell_again
+    notes = _open_notes(settings)
+    shelf = _open_shelf(settings, answers_pipe, notes, lambda: standby.history.live_workers)
+    standby.history.others, standby.history.confirmed = shelf.tell_again, shelf.confirmed
     standby.open_calls, keeper.grow = keeper.open_calls, standby.grow
     house = House(
         settings=settings,
@@ -155,6 +159,8 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         await ticker.close()
         await journal.close()
         await answers_pipe.close()
+        if notes is not None:
+            notes.close()
         await redis.aclose()
         await engine.dispose()
 
@@ -353,7 +359,19 @@ async def _settled_calls(sessions: Sessions, call_ids: Sequence[str]) -> set[str
     return {call_id.hex for call_id in known}
 
 
-def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
+def _open_notes(settings: Settings) -> Notes | None:
+    """Where nothing goes on without Redis, nothing is noted."""
+    if settings.offline_exposure_usd == 0:
+        return None
+    return Notes(
+        settings.data_dir / "keys",
+        worker=uuid7(time.time_ns() // 1_000_000).hex,
+        keep_s=settings.idempotency_keep_s,
+        rows_max=settings.idempotency_notes_max,
+    )
+
+
+def _open_shelf(settings: Settings, pipe: AnyPipe, notes: Notes | None, live_workers: Callable[[], int]) -> Shelf:
     def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
         return pipe.ask(*command)
 
@@ -364,5 +382,6 @@ def _open_shelf(settings: Settings, pipe: AnyPipe) -> Shelf:
         lease_s=settings.idempotency_lease_s,
         total_max_bytes=settings.idempotency_total_max_bytes,
         claims_max=settings.idempotency_claims_max,
+        serve_unknown=settings.offline_repeats == "allow",
     )
-    return Shelf(ask, bounds)
+    return Shelf(ask, bounds, notes, live_workers)

@@ -22,6 +22,7 @@
     ├── UpstreamInterrupted    502 upstream_interrupted     it broke off in mid-answer
     └── ServiceUnavailable     503 service_unavailable      our own stores are away
         ├── BacklogFull        503 usage_backlog_full       what was served before must be booked first
+        ├── IdempotencyUnknown 503 service_unavailable      nobody can say now whether its Idempotency-Key was served before
         └── NotBooked          503 service_unavailable      the model answered, but the call could not be booked
 
 Upstream's other 4xx are no class here: they pass through as they are.
@@ -235,6 +236,17 @@ class BacklogFull(ServiceUnavailable):
             f"Nothing was sent to the model, nothing is charged. Retry after {BACKLOG_RETRY_AFTER_S} s."
         )
         self.headers["retry-after"] = str(BACKLOG_RETRY_AFTER_S)
+
+
+class IdempotencyUnknown(ServiceUnavailable):
+    """Whether a call with this Idempotency-Key was served before cannot be told while our store is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.message = (
+            "Whether a call with this Idempotency-Key was served before cannot be told just now. This attempt was not sent to the model. "
+            f"Retry after {RETRY_AFTER_S} s."
+        )
 
 
 class NotBooked(ServiceUnavailable):

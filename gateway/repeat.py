@@ -3,7 +3,8 @@
 The door of such a call is wrapped: what goes through it is recorded, kept before its last byte leaves, and a hang-up cancels nothing.
 Without the header none of this is touched. A claim is freed before its refusal leaves, so that a retry finds it free. Where the worker of
 the first attempt died before upstream answered it, the next attempt is the same call: one id, one entry, its attempts counted.
-Errors: `InvalidRequest` for a key that cannot be one, `IdempotencyInProgress`, `IdempotencyReplayGone`, `IdempotencyMismatch`.
+Errors: `InvalidRequest` for a key that cannot be one, `IdempotencyInProgress`, `IdempotencyReplayGone`, `IdempotencyMismatch`,
+`IdempotencyUnknown`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from gateway.errors import (
     IdempotencyInProgress,
     IdempotencyMismatch,
     IdempotencyReplayGone,
+    IdempotencyUnknown,
     InvalidRequest,
 )
 from gateway.keys.address import Address
@@ -72,6 +74,8 @@ class Repeats:
         IDEMPOTENT_CALLS.labels("gone" if found.what == "answer" and answer is None else found.what).inc()
         if found.what == "other":
             raise IdempotencyMismatch
+        if found.what == "unknown":
+            raise IdempotencyUnknown
         if found.what == "running":
             raise IdempotencyInProgress(found.call_id, _RETRY_AFTER_S)
         if answer is None:

@@ -193,6 +193,10 @@ class Settings(BaseSettings):
         description="keys that Postgres cannot confirm either, while Redis is away: 1 s, or offline_keys_s",
     )
     offline_keys_s: float = Field(default=600.0, ge=0, le=86_400)
+    offline_repeats: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="calls with an Idempotency-Key, while Redis is away, whose key another machine may know: allow may serve twice",
+    )
     rebuild_wait_s: float = Field(
         default=2.0,
         gt=0,
@@ -244,6 +248,12 @@ class Settings(BaseSettings):
     )
     idempotency_claims_max: int = Field(
         default=10_000_000, ge=1, le=1_000_000_000, description="keys remembered, about 250 bytes of Redis each"
+    )
+    idempotency_notes_max: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=1_000_000_000,
+        description="keys noted on this machine's disk for when Redis is away, about 300 bytes each",
     )
 
     # ---- ledger

@@ -139,9 +139,9 @@ async def detach(
     if str(month) >= str(young_from):
         raise MonthInUse(f"{month} is kept: months from {young_from} on stay in the ledger")
     await hold_appends(session)
-    if not await _is_attached(session, number):
+    booked = await _booked(session, number) if await _is_attached(session, number) else {}
+    if not booked:  # no table, or an empty one
         raise NotInLedger(f"the ledger holds no entries of {month} (UTC)")
-    booked = await _booked(session, number)
     last_closed = max(await closed_months(session), default="")
     finished = set(await finished_months(session))
     if last_closed < str(month):

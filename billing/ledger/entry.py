@@ -147,12 +147,9 @@ def entry_of(item: Settled, open_from: str) -> Entry:
     """The entry of a call; booked into its own month, or into the first one open where that is closed (`open_from`)."""
     record, granted = item.record, item.granted
     usage = Usage(*record.usage)
-    common = common_of(
-        record.account_id,
-        record.key_id,
+    terms = _terms_of(
         record.zone,
         record.billing_month,
-        open_from if open_from > record.billing_month else record.billing_month,
         record.endpoint,
         record.model_asked,
         record.model,
@@ -163,8 +160,10 @@ def entry_of(item: Settled, open_from: str) -> Entry:
         record.discount_reason,
         record.buy_prices,
     )
+    booked_month = open_from if open_from > record.billing_month else record.billing_month
+    common = _common_of(record.account_id, record.key_id, booked_month, terms)
     seconds, rest_ns = divmod(record.accepted_ns, 1_000_000_000)
-    hour, second = divmod(seconds, _HOUR_S)
+    minute, second = divmod(seconds, 60)
     slot = seconds // SLOT_S
     absorbed = Usage(*record.absorbed) if record.absorbed != _NO_COUNTS else NOTHING
     buy, plain = common.buy, granted is NOTHING and common.charged is common.listed
@@ -175,7 +174,7 @@ def entry_of(item: Settled, open_from: str) -> Entry:
         call_id,
         call_id,
         "",
-        f"{_hour(hour)}{second // 60:02d}:{second % 60:02d}.{rest_ns // 1000:06d}Z",
+        f"{_minute(minute)}{second:02d}.{rest_ns // 1000:06d}Z",
         slot,
         _day(record.zone, slot),
         _partition(int(call_id[:12], 16) // (1000 * _HOUR_S)),
@@ -194,19 +193,38 @@ def entry_of(item: Settled, open_from: str) -> Entry:
     )
 
 
+class _Terms:
+    """What `Shared` holds of calls of many callers, in two parts, and what it comes to.
+
+    There is one of each (`_terms_of`), which is its own key: comparing a dozen texts a call costs more than pricing it.
+    """
+
+    __slots__ = ("after", "before", "buy", "charged", "listed")
+
+    def __init__(self, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
+        self.before = before
+        self.after = after
+        prices, discount, _, buy_prices = after[-4:]
+        exact, rate = from_wire_prices(prices), Decimal(discount)
+        self.listed = unit_prices(exact, Decimal(0))
+        self.charged = unit_prices(exact, rate) if rate else self.listed
+        self.buy = None if buy_prices is None else unit_prices(from_wire_prices(buy_prices), Decimal(0))
+
+
 @lru_cache(maxsize=_COMMON_MAX)
-def common_of(*shared: Any) -> Common:
-    """What entries that say these (`Shared`, in its order) have in common."""
-    each = Shared(*shared)
-    prices, discount = from_wire_prices(each.prices), Decimal(each.discount)
-    listed = unit_prices(prices, Decimal(0))
-    buy = None if each.buy_prices is None else unit_prices(from_wire_prices(each.buy_prices), Decimal(0))
-    return Common(each, listed, unit_prices(prices, discount) if discount else listed, buy)
+def _terms_of(zone: str, billing_month: str, *after: Any) -> _Terms:
+    return _Terms((zone, billing_month), after)
+
+
+@lru_cache(maxsize=_COMMON_MAX)
+def _common_of(account_id: str, key_id: str, booked_month: str, terms: _Terms) -> Common:
+    shared = Shared._make((account_id, key_id, *terms.before, booked_month, *terms.after))
+    return Common(shared, terms.listed, terms.charged, terms.buy)
 
 
 @lru_cache(maxsize=4096)
-def _hour(hour: int) -> str:
-    return (_EPOCH + timedelta(hours=hour)).strftime("%Y-%m-%dT%H:")
+def _minute(minute: int) -> str:
+    return (_EPOCH + timedelta(minutes=minute)).strftime("%Y-%m-%dT%H:%M:")
 
 
 @lru_cache(maxsize=4096)

@@ -8,11 +8,12 @@ A month's partition is made when its first record comes. Errors: what SQLAlchemy
 
 from __future__ import annotations
 
+import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -23,7 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import SQLModel, col, func, select
 
 from billing.ledger.entry import Entry, Grants, Settled, entry_of, exact_of, reversal_of
-from billing.ledger.lines import COLUMNS, leaf_of_entry, to_row_line, to_row_sums
+from billing.ledger.lines import COLUMNS, Sums, to_row_line
 from billing.ledger.proof import Chain
 from billing.ledger.record import is_orphans, to_wire_record
 from billing.ledger.sources import table_of
@@ -38,7 +39,8 @@ _STAGE = [text(statement) for statement in stage()]
 _LOCK_CHAINS, _BEGIN_CHAINS, _KNOWN = text(LOCK_CHAINS), text(BEGIN_CHAINS), text(KNOWN_ENTRIES)
 _ADD = text(add_staged())
 _DUPLICATE = "23505"  # SQLSTATE unique_violation
-
+_SLICE = 256
+_Item = TypeVar("_Item")
 
 _Settling = tuple[Entry, Settled]
 _Replaced = tuple[Entry, Entry, Settled]
@@ -63,7 +65,10 @@ async def append(session: AsyncSession, settled: Sequence[Settled], now: datetim
     await session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": CLOSE_LOCK})
     last_closed = (await session.execute(select(func.max(col(ClosedMonth.month))))).scalar_one_or_none()
     open_from = str(Month.parse(last_closed).next()) if last_closed else ""
-    batch = [(entry_of(item, open_from), item) for item in unique.values()]
+    batch: list[_Settling] = []
+    for some in _slices(list(unique.values())):
+        batch += [(entry_of(item, open_from), item) for item in some]
+        await asyncio.sleep(0)
     batch, refused = await _refuse_detached(session, batch, now)
     if not batch:
         return Appended(0, refused)
@@ -154,29 +159,42 @@ async def _insert(
     Nothing is done, and it is False, where one of them is in the ledger already.
     """
     lengthened = {key: Chain(chain.entries, chain.head) for key, chain in chains.items()}
-    recorded_at = now.isoformat()
-    lines = [to_row_line(e, lengthened[_chain_of(e)].add(leaf_of_entry(e)), recorded_at) for e in entries]
+    recorded_at, sums = now.isoformat(), Sums()
+
+    async def lines() -> AsyncIterator[bytes]:
+        """A slice at a time: Postgres works on one while the next is made."""
+        for part in _slices(entries):
+            sums.add(part)
+            yield "".join([to_row_line(e, lengthened[_chain_of(e)], recorded_at) for e in part]).encode()
+            await asyncio.sleep(0)
+
     try:
         async with session.begin_nested():
-            await _copy(session, "ledger_entry", COLUMNS, lines)
+            await _copy(session, "ledger_entry", COLUMNS, lines())
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", "") != _DUPLICATE:
             raise
         return False
     for statement in _STAGE:
         await session.execute(statement)
-    for (table, columns), sums in zip(STAGED.items(), to_row_sums(entries), strict=True):
-        await _copy(session, table, columns, sums)
+    for (table, columns), rows in zip(STAGED.items(), sums.to_row_lines(), strict=True):
+        await _copy(session, table, columns, memoryview("".join(rows).encode()))
     await session.execute(_ADD, _to_row_chains(lengthened))
     return True
 
 
-async def _copy(session: AsyncSession, table: str, columns: Sequence[str], lines: Iterable[str]) -> None:
+def _slices(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
+    """Some at a time, so that a large batch does not hold up the event loop, nor Postgres, which is fed from it."""
+    for at in range(0, len(items), _SLICE):
+        yield items[at : at + _SLICE]
+
+
+async def _copy(session: AsyncSession, table: str, columns: Sequence[str], source: Any) -> None:
     """Straight through the driver, for which SQLAlchemy has no word; its errors are made those of SQLAlchemy."""
     connection = await (await session.connection()).get_raw_connection()
     driver: Any = connection.driver_connection
     try:
-        await driver.copy_to_table(table, source=memoryview("".join(lines).encode()), columns=columns)
+        await driver.copy_to_table(table, source=source, columns=columns)
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DBAPIError("COPY", None, error) from error
 

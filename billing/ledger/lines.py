@@ -10,13 +10,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
-from operator import add
 from typing import NamedTuple
 
 import msgspec
 
 from billing.ledger.entry import ABSORBED, COUNTS, GRANTED, PRICES, SLOT_S, Common, Entry, Shared
-from billing.ledger.proof import ENTRY_LABEL, plain
+from billing.ledger.proof import ENTRY_LABEL, Chain, plain
 
 _json = msgspec.json.Encoder().encode
 _NULL = "\\N"
@@ -28,7 +27,7 @@ _ALIKE = (*Shared._fields[:10], *PRICES, "discount", "discount_reason", "buy_pri
 COLUMNS = (
     *("partition_month", "entry_id", "call_id", "kind", "reverses", "accepted_at", "day"),
     *(*COUNTS, *GRANTED, "list_cost", "cost", *ABSORBED, "absorbed_reason", "buy_cost", "absorbed_buy_cost"),
-    *("estimated_reason", "streamed", "attempts", "upstream_key", "place", *_ALIKE, "recorded_at"),
+    *("estimated_reason", "streamed", "attempts", "upstream_key", *_ALIKE, "place", "recorded_at"),
 )
 """Every column of `ledger_entry`, in the order of a line."""
 
@@ -39,7 +38,9 @@ _SUMMED = (
 )
 DAY_COLUMNS = (*_GROUPED, "day", *_SUMMED)
 SLOT_COLUMNS = ("slot", "model", *_SUMMED)
-"""What entries add to the rollups, in the order of a line: `to_row_sums`."""
+"""What entries add to the rollups, in the order of a line: `Sums`."""
+
+_COUNTED = "\t".join(["%d"] * (len(_SUMMED) - 4))
 
 
 class _Texts(NamedTuple):
@@ -55,23 +56,14 @@ class _Texts(NamedTuple):
 
 def leaf_of_entry(entry: Entry) -> bytes:
     """The hash of its canonical form (PROOF.md)."""
-    texts, counts, common = _texts_of(entry.common), entry.counts, entry.common
-    granted, reason = entry.granted, entry.estimated_reason
-    canonical = (
-        f'["{entry.entry_id}","{entry.call_id}","{"reversal" if entry.reverses else "call"}","{entry.reverses}",'
-        f'{texts.caller},"{entry.accepted_at}",{texts.terms},'
-        f'"{counts[0]}","{counts[1]}","{counts[2]}","{counts[3]}","{counts[4]}",'
-        f'"{granted[0]}","{granted[1]}","{granted[2]}",'
-        f'"{plain_units(entry.list_units, common.listed.places)}","{plain_units(entry.cost_units, common.charged.places)}",'
-        f'{_quoted(reason) if reason else _EMPTY},"{"true" if entry.streamed else "false"}","{entry.attempts}"]'
-    )
-    return sha256(ENTRY_LABEL + canonical.encode()).digest()
+    return _leaf(entry, _texts_of(entry.common), *_costs(entry))
 
 
-def to_row_line(entry: Entry, place: int, recorded_at: str) -> str:
-    """Its line in a COPY of `COLUMNS`."""
-    common, counts, granted = entry.common, entry.counts, entry.granted
-    buy, absorbed = common.buy, _NONE_ABSORBED
+def to_row_line(entry: Entry, chain: Chain, recorded_at: str) -> str:
+    """Links it to its proof; its line in a COPY of `COLUMNS`."""
+    texts, (listed, cost) = _texts_of(entry.common), _costs(entry)
+    place = chain.add(_leaf(entry, texts, listed, cost))
+    c, g, buy, absorbed = entry.counts, entry.granted, entry.common.buy, _NONE_ABSORBED
     if entry.absorbed != _NO_COUNTS or entry.absorbed_reason is not None:
         absorbed = "\t".join([*map(str, entry.absorbed), _copied(entry.absorbed_reason)])
     bought = (
@@ -82,47 +74,77 @@ def to_row_line(entry: Entry, place: int, recorded_at: str) -> str:
     return (
         f"{entry.partition_month}\t{entry.entry_id}\t{entry.call_id}\t{'reversal' if entry.reverses else 'call'}\t"
         f"{entry.reverses or _NULL}\t{entry.accepted_at}\t{entry.day}\t"
-        f"{counts[0]}\t{counts[1]}\t{counts[2]}\t{counts[3]}\t{counts[4]}\t{granted[0]}\t{granted[1]}\t{granted[2]}\t"
-        f"{plain_units(entry.list_units, common.listed.places)}\t{plain_units(entry.cost_units, common.charged.places)}\t"
+        f"{c[0]}\t{c[1]}\t{c[2]}\t{c[3]}\t{c[4]}\t{g[0]}\t{g[1]}\t{g[2]}\t{listed}\t{cost}\t"
         f"{absorbed}\t{bought}\t{_copied(entry.estimated_reason)}\t{'t' if entry.streamed else 'f'}\t{entry.attempts}\t"
-        f"{_copied(entry.upstream_key)}\t{place}\t{_texts_of(common).alike}\t{recorded_at}\n"
+        f"{_copied(entry.upstream_key)}\t{texts.alike}\t{place}\t{recorded_at}\n"
     )
 
 
-def to_row_sums(entries: Iterable[Entry]) -> tuple[list[str], list[str]]:
-    """What entries add to the rollups: lines of `DAY_COLUMNS`, by day and what they have in common; lines of `SLOT_COLUMNS`."""
-    days: dict[tuple[str, Common], tuple[int, ...]] = {}
-    slots: dict[tuple[int, str, tuple[int, int, int]], tuple[int, ...]] = {}
-    for entry in entries:
-        common, sign = entry.common, -1 if entry.reverses else 1
-        values = (
-            1,
-            sign,
-            0 if entry.estimated_reason is None else sign,
-            sign if common.buy is None else 0,
-            *entry.counts,
-            *entry.granted,
-            *entry.absorbed,
-            entry.list_units,
-            entry.cost_units,
-            entry.buy_units,
-            entry.absorbed_buy_units,
+def _costs(entry: Entry) -> tuple[str, str]:
+    common = entry.common
+    listed = plain_units(entry.list_units, common.listed.places)
+    same = common.charged is common.listed and entry.cost_units == entry.list_units
+    return listed, listed if same else plain_units(entry.cost_units, common.charged.places)
+
+
+def _leaf(entry: Entry, texts: _Texts, listed: str, cost: str) -> bytes:
+    c, g, reason = entry.counts, entry.granted, entry.estimated_reason
+    canonical = (
+        f'["{entry.entry_id}","{entry.call_id}","{"reversal" if entry.reverses else "call"}","{entry.reverses}",'
+        f'{texts.caller},"{entry.accepted_at}",{texts.terms},'
+        f'"{c[0]}","{c[1]}","{c[2]}","{c[3]}","{c[4]}","{g[0]}","{g[1]}","{g[2]}","{listed}","{cost}",'
+        f'{_quoted(reason) if reason else _EMPTY},"{"true" if entry.streamed else "false"}","{entry.attempts}"]'
+    )
+    return sha256(ENTRY_LABEL + canonical.encode()).digest()
+
+
+class Sums:
+    """What entries add to the rollups: by day and what they have in common, and by quarter of an hour and model."""
+
+    def __init__(self) -> None:
+        self._days: dict[tuple[str, Common], list[tuple[int, ...]]] = {}
+        self._slots: dict[tuple[int, str, tuple[int, int, int]], list[tuple[int, ...]]] = {}
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        days, slots = self._days, self._slots
+        for entry in entries:
+            common, sign = entry.common, -1 if entry.reverses else 1
+            values = (
+                1,
+                sign,
+                0 if entry.estimated_reason is None else sign,
+                sign if common.buy is None else 0,
+                *entry.counts,
+                *entry.granted,
+                *entry.absorbed,
+                entry.list_units,
+                entry.cost_units,
+                entry.buy_units,
+                entry.absorbed_buy_units,
+            )
+            day, slot = (entry.day, common), (entry.slot, common.shared.model, common.places)
+            if day in days:
+                days[day].append(values)
+            else:
+                days[day] = [values]
+            if slot in slots:
+                slots[slot].append(values)
+            else:
+                slots[slot] = [values]
+
+    def to_row_lines(self) -> tuple[list[str], list[str]]:
+        """Lines of `DAY_COLUMNS`; lines of `SLOT_COLUMNS`."""
+        return (
+            [f"{_texts_of(c).grouped}\t{day}\t{_summed(rows, c.places)}\n" for (day, c), rows in self._days.items()],
+            [f"{_instant(at)}\t{_copied(m)}\t{_summed(rows, of)}\n" for (at, m, of), rows in self._slots.items()],
         )
-        day, slot = (entry.day, common), (entry.slot, common.shared.model, common.places)
-        before = days.get(day)
-        days[day] = values if before is None else tuple(map(add, before, values))
-        before = slots.get(slot)
-        slots[slot] = values if before is None else tuple(map(add, before, values))
-    return (
-        [f"{_texts_of(c).grouped}\t{day}\t{_summed(values, c.places)}\n" for (day, c), values in days.items()],
-        [f"{_instant(at)}\t{_copied(m)}\t{_summed(values, of)}\n" for (at, m, of), values in slots.items()],
-    )
 
 
-def _summed(values: tuple[int, ...], places: tuple[int, int, int]) -> str:
+def _summed(rows: list[tuple[int, ...]], places: tuple[int, int, int]) -> str:
+    values = rows[0] if len(rows) == 1 else tuple(map(sum, zip(*rows, strict=True)))
     listed, charged, bought = places
     costs = map(plain_units, values[-4:], (listed, charged, bought, bought))
-    return "\t".join([*map(str, values[:-4]), *costs])
+    return "\t".join([_COUNTED % values[:-4], *costs])
 
 
 def plain_units(units: int, places: int) -> str:
@@ -131,9 +153,8 @@ def plain_units(units: int, places: int) -> str:
         return f"-{plain_units(-units, places)}"
     if not places or not units:
         return str(units)
-    digits = str(units).rjust(places + 1, "0")
-    whole, fraction = digits[:-places], digits[-places:].rstrip("0")
-    return f"{whole}.{fraction}" if fraction else whole
+    whole, rest = divmod(units, 10**places)
+    return f"{whole}.{rest:0{places}d}".rstrip("0") if rest else str(whole)
 
 
 def _texts_of(common: Common) -> _Texts:

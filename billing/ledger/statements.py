@@ -1,6 +1,6 @@
 """The SQL that writes the ledger, composed once from the names of its columns. Pure text; values travel as parameters or by COPY.
 
-Entries come by COPY straight into `ledger_entry`. What they add to the rollups was summed with them (`lines.to_row_sums`); one more
+Entries come by COPY straight into `ledger_entry`. What they add to the rollups was summed with them (`lines.Sums`); one more
 statement adds it to the daily rollup of their accounts, to the quarter-hourly one of the house, and to the running totals, in the
 same transaction. The sums of `MEASURES` over the entries check the rollups later.
 """

@@ -105,6 +105,8 @@ class History:
         """The registrations of a shard's open calls."""
         self.others: Callable[[int], Awaitable[None]] = _nobody
         """Whoever else has something to tell a shard that is back."""
+        self.confirmed: Callable[[int], None] = _no_news
+        """Whoever wants to know that a shard lives, with the history that is known."""
         self.live_workers = 0
 
     # ---- what calls leave here ----------------------------------------------------------------------------------------------
@@ -127,12 +129,14 @@ class History:
             _, era, upto, included, self.live_workers = await self._ask(shard, ("B", self._worker, known, *bounds_ms))
             if known == era:
                 self._recalls[shard].confirm(upto, included=bool(included), now_s=time.monotonic())
+                self.confirmed(shard)
                 return
             if known:
                 HISTORIES.inc()
                 await self._tell_again(shard)
                 await self._ask(shard, ("K", self._worker))
             self._eras[shard] = era
+            self.confirmed(shard)
 
     async def register(self, shard: int) -> None:
         """Redis was away and has come back as it was: of the open calls it does not know those that went on without it."""
@@ -194,6 +198,10 @@ class History:
 
 async def _nobody(shard: int) -> None:
     """Nobody else has anything to tell."""
+
+
+def _no_news(shard: int) -> None:
+    """Nobody wants to know."""
 
 
 def _batches(items: Sequence[Any]) -> list[Sequence[Any]]:

@@ -12,6 +12,7 @@ import msgspec
 
 from billing.ledger.entry import Settled, entry_of
 from billing.ledger.lines import to_row_line
+from billing.ledger.proof import Chain
 from billing.ledger.record import from_wire_record
 from billing.periods import Month
 from billing.usage import GRANT_ORDER
@@ -65,5 +66,5 @@ def _checked(settled: Settled) -> Settled:
     if settled.record.uuid.hex != settled.record.call_id:
         raise ValueError("the call's id is not in its one form")
     Month.parse(settled.record.billing_month)
-    to_row_line(entry_of(settled, ""), 0, "")
+    to_row_line(entry_of(settled, ""), Chain(0, b""), "")
     return settled

@@ -2,8 +2,12 @@
 
 A record of upstream is a serving. Every serving has one entry, and every entry a serving, but for these:
 - Solar's answer broke on the wire before a word of it was heard: nothing was received, nothing is charged (`unheard`).
-- A call with an Idempotency-Key was attempted again after its worker had died: both servings are one call, charged once, and its entry
-  counts its attempts (`merged`).
+- A call with an Idempotency-Key was attempted again after its worker had died: both servings are one call, charged once, its entry counts
+  its attempts, and a worker did die meanwhile (`merged`).
+- Two faults were at work at once, a worker and Redis's memory: what they lost is counted, and each such call was under way then, or had
+  ended so shortly before that Redis forgot it (`lost_by_two`).
+A call with an Idempotency-Key is charged once. More than once is a double, unless two faults were at work at once meanwhile
+(`keyed_twice`).
 - A worker died with a hold, and upstream never heard of the call: its entry is an estimate (`unserved`).
 Exact entries have upstream's counts to the token. Estimated ones may differ; by how much is added up. Units: tokens.
 """
@@ -19,6 +23,7 @@ from uuid import UUID
 
 import asyncpg
 
+from tests.chaos.blame import Blame
 from tests.chaos.load import Client, Told
 
 _PROMPT_TOKENS_BOUND = 400
@@ -65,11 +70,20 @@ class Verdict:
     keyed: int = 0
     replayed: int = 0
     merged: int = 0
-    keyed_served_again: list[str] = field(default_factory=list)
+    keyed_twice: list[str] = field(default_factory=list)
+    keyed_twice_max: int = 0
+    """How many calls with a key were under way while two faults were at work."""
+    lost_by_two: list[str] = field(default_factory=list)
+    lost_by_two_max: int = 0
+    """How many calls two faults could lose."""
 
 
 def judged(
-    clients: Sequence[Client], records: Sequence[dict[str, Any]], entries: Sequence[Entry], spoiled: set[str]
+    clients: Sequence[Client],
+    records: Sequence[dict[str, Any]],
+    entries: Sequence[Entry],
+    spoiled: set[str],
+    blame: Blame,
 ) -> Verdict:
     """`spoiled`: labels of calls whose connection to upstream the proxy broke."""
     verdict = Verdict(entries=len(entries))
@@ -84,11 +98,10 @@ def judged(
     for client in clients:
         own = sorted((e for e in entries if e.key_id == client.key_id), key=lambda entry: entry.accepted_at)
         for told, theirs in _by_call(client.calls, own):
-            _judge(verdict, told, served[told.plan.label], theirs, told.plan.label in spoiled)
+            _judge(verdict, told, served[told.plan.label], theirs, told.plan.label in spoiled, blame)
+            verdict.lost_by_two_max += blame.may_be_lost(told)
             if told.whole and (told.call_id is None or UUID(told.call_id) not in known):
-                verdict.lost.append(
-                    f"{told.plan.label}: the client has the answer of {told.call_id}, the ledger has nothing"
-                )
+                _lose(verdict, blame, told, f"the client has the answer of {told.call_id}, the ledger has nothing")
     return verdict
 
 
@@ -105,7 +118,14 @@ def _by_call(calls: Sequence[Told], own: Sequence[Entry]) -> list[tuple[Told, li
     return grouped
 
 
-def _judge(verdict: Verdict, told: Told, records: list[dict[str, Any]], entries: list[Entry], is_spoiled: bool) -> None:
+def _judge(
+    verdict: Verdict,
+    told: Told,
+    records: list[dict[str, Any]],
+    entries: list[Entry],
+    is_spoiled: bool,
+    blame: Blame,
+) -> None:
     label = told.plan.label
     verdict.servings += len(records)
     verdict.keyed += told.plan.keyed
@@ -113,11 +133,12 @@ def _judge(verdict: Verdict, told: Told, records: list[dict[str, Any]], entries:
     exact = [entry for entry in entries if entry.estimated_reason is None]
     guessed = [entry for entry in entries if entry.estimated_reason is not None]
     verdict.exact += len(exact)
-    if told.plan.keyed and len(exact) > 1:
-        verdict.keyed_served_again.append(f"{label}: {len(exact)} exact entries after {told.attempts} attempts")
+    if told.plan.keyed:
+        _judge_key(verdict, told, entries, blame)
     left = list(records)
     for entry in exact:
-        whole = [record for record in left if record["outcome"] == "served"]
+        # One that upstream could not send to its last byte has told its usage all the same, perhaps.
+        whole = [record for record in left if record["outcome"] == "served" or record["usage_sent"]]
         same = [record for record in whole if _counts(record) == entry.counts]
         if whole:
             left.remove((same or whole)[0])
@@ -131,19 +152,35 @@ def _judge(verdict: Verdict, told: Told, records: list[dict[str, Any]], entries:
             _judge_estimate(verdict, label, entry, left.pop(0))
         else:
             verdict.unserved += 1
-    more = sum(entry.attempts - 1 for entry in exact) if told.plan.keyed else 0
+    # Of a worker that died before upstream answered it: another attempt of the same call was charged.
+    more = min(sum(entry.attempts - 1 for entry in exact), blame.died(told)) if told.plan.keyed else 0
     for record in left:
-        if more > 0:  # of a worker that died before upstream answered it: another attempt of the same call was charged
-            more -= 1
-            verdict.merged += 1
-            continue
         heard_nothing = is_spoiled or record["outcome"] == "cut"
         if heard_nothing:
             verdict.unheard += 1
+        elif more > 0:
+            more -= 1
+            verdict.merged += 1
         else:
-            verdict.lost.append(
-                f"{label}: served {_counts(record)} {record['outcome']}, no entry; the client saw {told}"
+            _lose(
+                verdict, blame, told, f"served {_counts(record)} {record['outcome']}, no entry; the client saw {told}"
             )
+
+
+def _judge_key(verdict: Verdict, told: Told, entries: list[Entry], blame: Blame) -> None:
+    """Is a call with an Idempotency-Key charged once? What it is charged is another question."""
+    verdict.keyed_twice_max += blame.by_two(told)
+    if len(entries) < 2:
+        return
+    meanwhile = sorted(blame.at_once(told.begun_ns, told.ended_ns))
+    what = (
+        f"{told.plan.label}: {len(entries)} entries of one key: {entries}; at work: {meanwhile}; the client saw {told}"
+    )
+    (verdict.keyed_twice if blame.by_two(told) else verdict.doubled).append(what)
+
+
+def _lose(verdict: Verdict, blame: Blame, told: Told, what: str) -> None:
+    (verdict.lost_by_two if blame.may_be_lost(told) else verdict.lost).append(f"{told.plan.label}: {what}")
 
 
 def _judge_estimate(verdict: Verdict, label: str, entry: Entry, record: dict[str, Any]) -> None:

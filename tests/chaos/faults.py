@@ -45,10 +45,10 @@ class Saboteur:
         self.struck: list[Struck] = []
 
     async def run(self, kinds: Sequence[str], seconds: float, pause_s: tuple[float, float], at_once: int = 1) -> None:
-        """One fault after another, or so many at once, each kind once before any comes again, until the time is over."""
+        """One fault after another, or so many at once, each kind once before any comes again, until the time is over and each has come."""
         begun = time.monotonic()
         left: list[str] = []
-        while time.monotonic() - begun < seconds:
+        while time.monotonic() - begun < seconds or len(self.struck) < len(kinds):
             await asyncio.sleep(self._chance.uniform(*pause_s))
             if not left:
                 left = self._chance.sample(list(kinds), len(kinds))

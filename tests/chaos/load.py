@@ -78,6 +78,24 @@ def plan_of(seed: str, client: int, number: int) -> Plan:
 
 
 @dataclass
+class Attempt:
+    """What a client saw of one attempt of a call."""
+
+    begun_ns: int
+    ended_ns: int = 0
+    status: int | None = None
+    code: str | None = None
+    call_id: str | None = None
+    message: str = ""
+    """What an error said."""
+
+    @property
+    def withheld(self) -> bool:
+        """The model answered, and the gateway could not book the call: it says so."""
+        return "could not book" in self.message
+
+
+@dataclass
 class Told:
     """What a client saw of one call."""
 
@@ -90,6 +108,7 @@ class Told:
     whole: bool = False
     replayed: bool = False
     ended_ns: int = 0
+    tries: list[Attempt] = field(default_factory=list)
 
 
 @dataclass
@@ -130,14 +149,22 @@ class Client:
             await asyncio.sleep(_AGAIN_S)
 
     async def _once(self, http: httpx.AsyncClient, told: Told, headers: dict[str, str] | None = None) -> None:
+        """One attempt, written down with when it began and ended."""
         told.attempts += 1
         told.status = told.code = None
+        attempt = Attempt(time.time_ns())
+        told.tries.append(attempt)
+        await self._ask(http, told, attempt, headers)
+        attempt.ended_ns, attempt.status, attempt.code = time.time_ns(), told.status, told.code
+
+    async def _ask(self, http: httpx.AsyncClient, told: Told, attempt: Attempt, headers: dict[str, str] | None) -> None:
         leaves_after = told.plan.hangs_up_after_bytes if told.attempts == 1 else None
         body = b""
         try:
             async with http.stream("POST", told.plan.path, json=told.plan.body(), headers=headers) as answer:
                 told.status = answer.status_code
                 told.replayed = "x-solar-replayed" in answer.headers
+                attempt.call_id = answer.headers.get("x-request-id")
                 if answer.status_code == httpx.codes.OK:
                     told.call_id = answer.headers["x-request-id"]
                 async for piece in answer.aiter_bytes():
@@ -154,4 +181,5 @@ class Client:
             )
             told.code = None if told.whole else "interrupted"
         else:
-            told.code = json.loads(body)["error"]["code"] if body.startswith(b"{") else "no json"
+            said = json.loads(body)["error"] if body.startswith(b"{") else {"code": "no json", "message": ""}
+            told.code, attempt.message = said["code"], said["message"]

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import httpx
 from redis.asyncio import Redis
 
 from tests.chaos.audit import Verdict, judged, read_entries
+from tests.chaos.blame import Blame, of_unknown_keys
 from tests.chaos.faults import FAULTS, Saboteur, Struck
-from tests.chaos.load import Client
+from tests.chaos.load import Attempt, Client
 from tests.chaos.proofs import unproved
 from tests.chaos.stage import Stage, open_stage
 
@@ -29,7 +31,7 @@ _HOLDS, _USAGE = "{s0}:holds", "{s0}:usage"
 _LABEL = re.compile(rb"\[\[sim: id=([A-Za-z0-9-]+) ")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
     """What a run did and what it found."""
 
@@ -47,17 +49,43 @@ class Report:
 
     @property
     def is_clean(self) -> bool:
-        verdict = self.verdict
-        found = (verdict.doubled, verdict.differing, verdict.beyond_bound, self.held, self.broken)
-        return self.exit_code == 0 and not any(found) and len(verdict.lost) <= self.lost_max
+        return self.exit_code == 0 and not self.found
 
     @property
-    def lost_max(self) -> int:
-        """A single fault loses nothing. Two at once: at most what was open while they were done."""
-        if self.at_once == 1:
-            return 0
+    def found(self) -> list[str]:
+        """Everything that may not be; what two faults at once have done is not among it, since it is bounded call by call."""
+        verdict = self.verdict
+        zeros = [*verdict.lost, *verdict.doubled, *verdict.differing]
+        return [*zeros, *verdict.beyond_bound, *self.held, *self.broken, *self.unexplained]
+
+    @property
+    def refused(self) -> list[tuple[str, Attempt]]:
+        """Attempts that were told that our own stores are away: (label, attempt)."""
         calls = [told for client in self.clients for told in client.calls]
-        return sum(any(t.begun_ns < s.until_ns and t.ended_ns > s.from_ns for s in self.struck) for t in calls)
+        return [(c.plan.label, t) for c in calls for t in c.tries if t.code == "service_unavailable" and not t.withheld]
+
+    @cached_property
+    def unknown_keys(self) -> set[str]:
+        """Those of them that a worker refused because it could not read the key."""
+        return of_unknown_keys(
+            self.log_path.read_bytes(), [t.call_id for _, t in self.refused if t.call_id is not None]
+        )
+
+    @property
+    def unexplained(self) -> list[str]:
+        """Those while no store was away that they needed."""
+        blame = Blame(self.struck)
+        return [
+            f"{label}: refused though no store was away that it needed: {attempt}"
+            for label, attempt in self.refused
+            if not blame.explains_refusal(attempt, key_was_unknown=attempt.call_id in self.unknown_keys)
+        ]
+
+    @property
+    def withheld(self) -> int:
+        """Calls that the model answered and nobody could book just then: charged, and not handed over."""
+        calls = [told for client in self.clients for told in client.calls]
+        return sum(not told.whole and any(attempt.withheld for attempt in told.tries) for told in calls)
 
     @property
     def broken(self) -> list[str]:
@@ -88,16 +116,26 @@ class Report:
             f"at most {verdict.estimate_error_max_tokens} a call; {verdict.unserved} of calls that upstream never heard of",
             f"  broken on the wire before a word was heard, not charged: {verdict.unheard}",
             f"  with an Idempotency-Key: {verdict.keyed}, answered again {verdict.replayed}, "
-            f"attempts merged into one call {verdict.merged}, served and charged more than once {len(verdict.keyed_served_again)}",
-            *([f"  {self.at_once} faults at once: at most {self.lost_max} may be lost"] if self.at_once > 1 else []),
+            f"attempts merged into one call {verdict.merged}; two faults at once: charged more than once {len(verdict.keyed_twice)}, "
+            f"at most {verdict.keyed_twice_max}",
+            f"  told that our stores are away: {len(self.refused)}, of these {len(self.unknown_keys)} with a key yet to be read, "
+            f"{sum('Idempotency-Key' in t.message for _, t in self.refused)} with an Idempotency-Key that nobody could vouch for; "
+            f"without a fault of that store {len(self.unexplained)}; answered, booked and not handed over {self.withheld}",
+            f"  two faults at once: a worker and Redis's memory lost {len(verdict.lost_by_two)}, at most {verdict.lost_by_two_max}",
             f"  LOST {len(verdict.lost)}   DOUBLED {len(verdict.doubled)}   TOKENS DIFFERING {len(verdict.differing)}",
         ]
-        found = [*verdict.lost, *verdict.doubled, *verdict.differing, *verdict.beyond_bound, *self.held, *self.broken]
-        return "\n".join([*lines, *(f"    {what}" for what in [*found, *verdict.keyed_served_again][:40])])
+        told = [*self.found, *verdict.lost_by_two, *verdict.keyed_twice]
+        return "\n".join([*lines, *(f"    {what}" for what in told[:40])])
 
 
 async def run(
-    folder: Path, seed: str, seconds: float, kinds: Sequence[str] = tuple(FAULTS), *, at_once: int = 1
+    folder: Path,
+    seed: str,
+    seconds: float,
+    kinds: Sequence[str] = tuple(FAULTS),
+    *,
+    at_once: int = 1,
+    pause_s: tuple[float, float] = _PAUSE_S,
 ) -> Report:
     """Play it once."""
     async with open_stage(folder, seed) as stage:
@@ -109,7 +147,7 @@ async def run(
         )
         begun = time.monotonic()
         stage.spoiling(True)
-        await saboteur.run(kinds, seconds, _PAUSE_S, at_once)
+        await saboteur.run(kinds, seconds, pause_s, at_once)
         stage.spoiling(False)
         stopping.set()
         await asyncio.gather(*calling)
@@ -117,7 +155,8 @@ async def run(
         await _until_quiet(stage)
         spoiled = {found.decode() for up in stage.back.spoiled for found in _LABEL.findall(up)[-1:]}
         records = await asyncio.to_thread(stage.truth)
-        verdict = judged(clients, records, await read_entries(stage.stores.database_url), spoiled)
+        entries = await read_entries(stage.stores.database_url)
+        verdict = judged(clients, records, entries, spoiled, Blame(saboteur.struck))
         held = await asyncio.to_thread(_held, stage, clients) + await unproved(stage.stores.database_url)
         code = await asyncio.to_thread(stage.stop)
         faults = Counter({f"front {k}": n for k, n in stage.front.done.items()})

@@ -8,15 +8,26 @@
 -- KEYS[5]  claims kept    {sN}:x.hours      hash   hour → claims begun in it, so that their number has a bound
 -- ARGV     step, attempt, digest, call, then what the step needs
 -- Instants and times in ms, on Redis's clock. All keys share the account's hash tag: one cluster slot.
+-- Read besides: {sN}:era and {sN}:missing, which the workers' heartbeats keep (gateway/admission/scripts/history.lua).
 
 local clock = redis.call('TIME')
 local NOW = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local HOUR = math.floor(NOW / 3600000)
 local STEP, ATTEMPT, DIGEST, CALL = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
+-- Has every live worker told this Redis what it knows? After a failover or a restart not at once: a key that is free here, or whose lease is
+-- over, may be that of a call which this Redis has forgotten.
+local function is_told()
+  local tag = string.match(KEYS[1], '^{[^}]*}')
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+  local id = run .. (string.match(redis.call('INFO', 'replication'), 'master_replid:(%w+)') or '')
+  return redis.call('HGET', tag .. ':era', 'id') == id and redis.call('EXISTS', tag .. ':missing') == 0
+end
+
 -- claim: lease_ms, keep_ms, claims_max
 -- → {'yours'} · {'again', call, attempts before} its worker died before upstream began · {'other', call} another request
 -- → {'running', call} · {'gone', call} · {'answer', call, sealed} · {'full'}
+-- → {'wait'} live workers have yet to tell what they know
 local function claims_kept(keep_ms)
   local kept, oldest = 0, HOUR - math.ceil(keep_ms / 3600000)
   local hours = redis.call('HGETALL', KEYS[5])
@@ -35,6 +46,7 @@ local function claim(lease_ms, keep_ms, claims_max)
   local known = redis.call('HMGET', KEYS[1], 'c', 'd', 's', 'u', 'o', 'n')
   local dead = known[1] and known[3] ~= 'done' and tonumber(known[4]) <= NOW
   local first, attempts = known[5] or known[1], tonumber(known[6] or 1)
+  if (dead or not known[1]) and not is_told() then return {'wait'} end
   if dead and known[3] == 'claimed' and known[2] == DIGEST then
     take(lease_ms, keep_ms, first, attempts + 1)
     return {'again', first, attempts}
@@ -98,11 +110,12 @@ local function keep(keep_ms, replay_ms, total_max, sealed)
   return {'kept'}
 end
 
--- free: → {'freed'}; a claim whose call upstream did not begin to answer. Another attempt finds the key free; where this was the second of a
--- call whose worker died, what the first may have cost is booked by the sweep.
+-- free: → {'freed'}; a claim whose call upstream did not begin to answer. Another attempt finds the key free. Where this was not the first of its
+-- call, one that died before it may have cost something: the next is an attempt of that call too, and what it is charged replaces the estimate.
 local function free()
-  local known = redis.call('HMGET', KEYS[1], 'c', 's')
-  if known[1] == ATTEMPT and known[2] == 'claimed' then redis.call('DEL', KEYS[1]) end
+  local known = redis.call('HMGET', KEYS[1], 'c', 's', 'o')
+  if known[1] ~= ATTEMPT or known[2] ~= 'claimed' then return {'freed'} end
+  if known[3] == ATTEMPT then redis.call('DEL', KEYS[1]) else redis.call('HSET', KEYS[1], 'u', 0) end
   return {'freed'}
 end
 

@@ -1,4 +1,4 @@
-"""What the ledger does with many entries. Run: python -m tests.bench.ledger [--entries 1000000] [--batch 10000] [--writers 2]
+"""What the ledger does with many entries. Run: python -m tests.bench.ledger [--entries 1000000] [--at-most-s S]
 
 On a Postgres of its own: the rate at which records become entries (decoded, priced, chained, rolled up, committed), in ten parts, so
 that a bend in the line is seen, with the CPU time of an entry, for a machine is seldom ours alone; a month's usage from the rollups;
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import uvloop
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -38,7 +39,8 @@ from tests.bench.ledger.entries import MONTH, PARTNER, ZONE, recorded_at, record
 from tests.bench.processes import Foreign
 
 _PARTS = 10
-_ROUND = 10  # batches a writer takes before the clock is stopped to make new ones
+_ROUND = 4  # batches a writer takes before the clock is stopped to make new ones
+_ACCOUNT_ENDS = slice(67, 73)  # of a record's bytes: `gateway.admission.batch.shard_of`
 _PAGE = 1000
 _STATEMENT_S = 3600
 _SPOILED = 8
@@ -51,19 +53,25 @@ def _memory_mib() -> float:
 
 
 async def _ingest(sessions: Sessions, made: Iterator[bytes], count: int, batch: int, writers: int) -> float:
-    """Append `count` records; returns the seconds it took, without the making of them."""
+    """Append `count` records; returns the seconds it took, without the making of them.
+
+    Accounts belong to writers as in production they belong to shards, so that no two lengthen one proof at once.
+    """
     seconds = 0.0
 
-    async def writer(batches: Iterator[list[bytes]]) -> None:
-        for wires in batches:
+    async def writer(wires: list[bytes]) -> None:
+        for at in range(0, len(wires), batch):
             async with sessions.begin() as session:
-                await append(session, [Settled(from_wire_record(wire)) for wire in wires], recorded_at())
+                settled = [Settled(from_wire_record(wire)) for wire in wires[at : at + batch]]
+                await append(session, settled, recorded_at())
 
-    while chunk := list(itertools.islice(made, min(count, batch * writers * _ROUND))):
-        count -= len(chunk)
-        batches = iter([chunk[at : at + batch] for at in range(0, len(chunk), batch)])
+    while count:
+        of_writers: list[list[bytes]] = [[] for _ in range(writers)]
+        for wire in itertools.islice(made, min(count, batch * writers * _ROUND)):
+            of_writers[int(wire[_ACCOUNT_ENDS], 16) % writers].append(wire)
+        count -= sum(map(len, of_writers))
         begun = time.perf_counter()
-        await asyncio.gather(*(writer(batches) for _ in range(writers)))
+        await asyncio.gather(*map(writer, of_writers))
         seconds += time.perf_counter() - begun
     return seconds
 
@@ -132,7 +140,7 @@ def _must(holds: bool, what: str) -> None:
         raise SystemExit(f"does not hold: {what}")
 
 
-async def _bench(entries: int, batch: int, writers: int, folder: Path) -> None:
+async def _bench(entries: int, batch: int, writers: int, at_most_s: int | None, folder: Path) -> None:
     postgres = Postgres(folder)
     await postgres.start()
     try:
@@ -140,18 +148,23 @@ async def _bench(entries: int, batch: int, writers: int, folder: Path) -> None:
         engine = open_engine(postgres.url, connections_max=writers + 2, statement_timeout_s=_STATEMENT_S)
         sessions, made = sessions_of(engine), records(entries)
         postmaster, foreign, spent_s = await _tuned(engine, folder), Foreign(), 0.0
+        begun_s, done = time.monotonic(), 0
         for part in range(_PARTS):
             count = entries * (part + 1) // _PARTS - entries * part // _PARTS
             own, server = _cpu_s(postmaster)
             seconds = await _ingest(sessions, made, count, batch, writers)
             own, server = (after - before for after, before in zip(_cpu_s(postmaster), (own, server), strict=True))
-            spent_s += seconds
+            spent_s, done, passed_s = spent_s + seconds, done + count, time.monotonic() - begun_s
             print(
                 f"part {part + 1:2}: {count:,} entries, {count / seconds:,.0f}/s, CPU µs an entry: "
                 f"{own / count * 1e6:.0f} Python (making the records too), {server / count * 1e6:.0f} Postgres; "
-                f"{_memory_mib():.0f} MiB",
+                f"{_memory_mib():.0f} MiB; {passed_s:.0f} s",
                 flush=True,
             )
+            if at_most_s is not None and passed_s * (done + entries / _PARTS) / done > at_most_s:
+                print(f"stopped after {done:,} entries: another part would end after {at_most_s} s", flush=True)
+                break
+        entries = done
         print(
             f"all: {entries / spent_s:,.0f}/s; busy with other programs meanwhile: {foreign.ratio():.0%} of all cores"
         )
@@ -171,12 +184,13 @@ async def _bench(entries: int, batch: int, writers: int, folder: Path) -> None:
 def main() -> None:
     asked = argparse.ArgumentParser(prog="python -m tests.bench.ledger", description="What the ledger does here.")
     asked.add_argument("--entries", type=int, default=1_000_000)
-    asked.add_argument("--batch", type=int, default=10_000, help="records a transaction")
+    asked.add_argument("--batch", type=int, default=40_000, help="records a transaction, at most")
     asked.add_argument("--writers", type=int, default=2, help="transactions at once")
+    asked.add_argument("--at-most-s", type=int, help="take in no further tenth that would end after so many seconds")
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="solar-ledger-") as folder:
         Path(folder).chmod(0o755)  # Postgres may run as another user
-        asyncio.run(_bench(given.entries, given.batch, given.writers, Path(folder)))
+        uvloop.run(_bench(given.entries, given.batch, given.writers, given.at_most_s, Path(folder)))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from billing.ids import uuid7
-from billing.ledger.record import UsageRecord, to_wire_record
+import msgspec
+
+from billing.ids import new_call_id
+from billing.ledger.record import UsageRecord
 from billing.periods import Month
 from gateway.sandbox.prices import LIST_PRICES
 
@@ -22,7 +25,6 @@ PARTNER_MAX = 100_000
 PARTNER_SHARE = 0.1
 ACCOUNTS = 2_000
 _MODELS = ("solar-pro4", "solar-mini4", "solar-pro3")
-_REASONS = (None,) * 99 + ("client hung up",)
 
 
 def account(number: int) -> str:
@@ -32,37 +34,46 @@ def account(number: int) -> str:
 
 def records(count: int, seed: int = 1) -> Iterator[bytes]:
     """`count` records, in the order in which they were accepted, spread over the month in `ZONE`."""
-    rng = random.Random(seed)
+    some = random.Random(seed).random
     start, end = (int(t.timestamp() * 1000) for t in MONTH.bounds(ZONE))
     partner = min(PARTNER_SHARE, PARTNER_MAX / count)
-    prices = {name: _prices(name) for name in _MODELS}
     for at in range(count):
         accepted_ms = start + (end - start) * at // count
-        number = 0 if rng.random() < partner else rng.randrange(1, ACCOUNTS)
-        model = _MODELS[int(rng.random() ** 2 * 3)]
-        yield to_wire_record(
-            UsageRecord(
-                call_id=uuid7(accepted_ms).hex,
-                account_id=account(number),
-                key_id=f"key_{number:032x}",
-                accepted_ns=accepted_ms * 1_000_000,
-                billing_month=str(MONTH),
-                endpoint="chat",
-                model_asked=model,
-                model=model,
-                model_answered=model,
-                card_id="card_01a13d8097807ca7bfa102b227eb9e30",
-                prices=prices[model],
-                discount=("0", "0.1", "0.2")[number % 3],
-                discount_reason=("none", "club 10 %", "club 20 %")[number % 3],
-                usage=(rng.randrange(20, 4000), rng.randrange(500), rng.randrange(1, 900), 0, 0),
-                estimated_reason=_REASONS[rng.randrange(100)],
-                streamed=at % 2 == 0,
-                attempts=1,
-                buy_prices=prices[model],
-                zone=ZONE,
-            )
-        ).encode()
+        number = 0 if some() < partner else 1 + int(some() * (ACCOUNTS - 1))
+        caller, terms, after = _texts(number, _MODELS[int(some() ** 2 * 3)])
+        used = f"[{20 + int(some() * 3980)},{int(some() * 500)},{1 + int(some() * 899)},0,0]"
+        reason = '"client hung up"' if some() < 0.01 else "null"
+        streamed = "true" if at % 2 == 0 else "false"
+        made = f'["{new_call_id(accepted_ms).hex}",{caller},{accepted_ms}000000,{terms},{used},{reason},{streamed},{after}]'
+        yield made.encode()
+
+
+@lru_cache(maxsize=4 * ACCOUNTS)
+def _texts(number: int, model: str) -> tuple[str, str, str]:
+    """What all records of a caller for a model say, as JSON: account and key; month to why there is a discount; attempts to the end."""
+    record = UsageRecord(
+        call_id="",
+        account_id=account(number),
+        key_id=f"key_{number:032x}",
+        accepted_ns=0,
+        billing_month=str(MONTH),
+        endpoint="chat",
+        model_asked=model,
+        model=model,
+        model_answered=model,
+        card_id="card_01a13d8097807ca7bfa102b227eb9e30",
+        prices=_prices(model),
+        discount=("0", "0.1", "0.2")[number % 3],
+        discount_reason=("none", "club 10 %", "club 20 %")[number % 3],
+        usage=(0, 0, 0, 0, 0),
+        estimated_reason=None,
+        streamed=True,
+        attempts=1,
+        buy_prices=_prices(model),
+        zone=ZONE,
+    )
+    parts = [msgspec.json.encode(part).decode() for part in msgspec.to_builtins(record)]
+    return ",".join(parts[1:3]), ",".join(parts[4:13]), ",".join(parts[16:])
 
 
 def recorded_at() -> datetime:

@@ -17,7 +17,7 @@ from sqlmodel import col, select
 
 from billing.database import Sessions
 from billing.ledger.entry import Settled, entry_of, exact_of, reversal_of
-from billing.ledger.lines import COLUMNS, DAY_COLUMNS, SLOT_COLUMNS, leaf_of_entry, plain_units, to_row_sums
+from billing.ledger.lines import COLUMNS, DAY_COLUMNS, SLOT_COLUMNS, Sums, leaf_of_entry, plain_units
 from billing.ledger.proof import leaf_of, plain
 from billing.ledger.tables import LedgerEntry
 from billing.money import shift
@@ -90,8 +90,10 @@ def _undone(row: dict[str, Any], entry_id: UUID) -> dict[str, Any]:
 
 def _sums(entries: list[Any]) -> dict[str, Fraction]:
     """What is left of the sums of entries over all days, where it is not nought; over all slots it is the same."""
+    sums = Sums()
+    sums.add(entries)
     by_day, by_slot = (
-        _left(columns, lines) for columns, lines in zip((DAY_COLUMNS, SLOT_COLUMNS), to_row_sums(entries), strict=True)
+        _left(columns, lines) for columns, lines in zip((DAY_COLUMNS, SLOT_COLUMNS), sums.to_row_lines(), strict=True)
     )
     assert by_day == by_slot
     return by_day

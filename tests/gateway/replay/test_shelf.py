@@ -3,52 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
+from gateway.admission.pipe import StoreUnavailable
 from gateway.replay.seal import Seal
-from gateway.replay.shelf import Claim, Found, Shelf, ShelfBounds
-from gateway.sandbox.stores import Stores
-from tests.gateway.admission.shard import open_pipe
-
-SEAL = Seal("sk-solar-" + "a" * 43, "acc_1", "key_1", "order-7")
-OTHER_SEAL = Seal("sk-solar-" + "a" * 43, "acc_1", "key_1", "order-8")
-BOUNDS = ShelfBounds(shards=1, keep_s=86_400, replay_s=120.0, lease_s=5.0, total_max_bytes=100_000, claims_max=1000)
-
-
-class Works:
-    """Shelves of several workers on one Valkey."""
-
-    def __init__(self, url: str, redis: Redis) -> None:
-        self.redis = redis
-        self.pipe = open_pipe(url)
-
-    def shelf(self, **bounds: Any) -> Shelf:
-        def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
-            return self.pipe.ask(*command)
-
-        return Shelf(ask, replace(BOUNDS, **bounds))
-
-    async def close(self) -> None:
-        await self.pipe.close()
-
-
-@pytest.fixture
-async def works(stores: Stores, redis: Redis) -> AsyncIterator[Works]:
-    running = Works(stores.redis_url, redis)
-    yield running
-    await running.close()
-
-
-async def claimed(shelf: Shelf, call_id: str = "call-1", *, seal: Seal = SEAL, digest: str = "d") -> Claim:
-    claim = await shelf.claim(seal, 0, call_id, digest)
-    assert isinstance(claim, Claim), claim
-    assert claim.state == "claimed"
-    return claim
+from gateway.replay.shelf import Claim, Found, Shelf
+from tests.gateway.replay.works import OTHER_SEAL, SEAL, Works, claimed, kill
 
 
 async def found(shelf: Shelf, *, digest: str = "d") -> Found:
@@ -129,15 +92,15 @@ async def test_a_live_worker_keeps_its_claim_far_beyond_the_lease(works: Works) 
 async def test_a_dead_workers_key_is_free_again_unless_upstream_had_begun_to_answer(works: Works) -> None:
     dead, alive = works.shelf(lease_s=0.4), works.shelf()
     await claimed(dead)
-    _kill(dead)
+    kill(dead)
     claim = await until_free(alive, "call-2")
     assert (claim.call_id, claim.origin, claim.attempts_before) == ("call-2", "call-1", 1)
     assert await found(dead) == Found("running", "call-1")
     await alive.free(claim)
     await dead.begin(await claimed(dead, "call-3"))
-    _kill(dead)
+    kill(dead)
     await until_not("running", alive)
-    assert await found(alive) == Found("gone", "call-3")
+    assert await found(alive) == Found("gone", "call-1"), "it is still the same call"
 
 
 async def test_attempts_of_one_call_are_counted_and_its_answer_carries_the_first_ones_id(works: Works) -> None:
@@ -155,6 +118,18 @@ async def test_attempts_of_one_call_are_counted_and_its_answer_carries_the_first
     assert (kept.what, kept.call_id, SEAL.open("call-1", kept.sealed)) == ("answer", "call-1", b"answer")
 
 
+async def test_what_follows_a_failed_attempt_of_a_dead_workers_call_is_an_attempt_of_that_call_too(
+    works: Works,
+) -> None:
+    await works.redis.hset((await claimed(works.shelf())).keys[0], "u", "0")  # its lease is over
+    shelf = works.shelf()
+    await shelf.free(await claimed(shelf, "call-2"))
+    third = await claimed(shelf, "call-3")
+    assert (third.origin, third.attempts_before) == ("call-1", 2)
+    await shelf.free(third)
+    assert (await claimed(shelf, "call-4", digest="other")).origin == "call-4"
+
+
 async def test_a_dead_workers_key_is_free_for_another_request(works: Works) -> None:
     shelf = works.shelf()
     claim = await claimed(shelf)
@@ -163,17 +138,10 @@ async def test_a_dead_workers_key_is_free_for_another_request(works: Works) -> N
     assert (other.origin, other.attempts_before) == ("call-2", 0)
 
 
-def _kill(shelf: Shelf) -> None:
-    """The worker stops without a word."""
-    assert shelf._renewing is not None
-    shelf._renewing.cancel()
-    shelf._open.clear()
-
-
 async def test_a_worker_that_slept_beyond_its_lease_takes_nothing_from_the_call_that_came_after(works: Works) -> None:
     slept, alive = works.shelf(lease_s=0.3), works.shelf()
     late = await claimed(slept)
-    _kill(slept)
+    kill(slept)
     await alive.begin(await until_free(alive, "call-2"))  # another attempt of the same call
     await slept.begin(late)
     assert late.state == "unknown"
@@ -216,19 +184,14 @@ async def test_what_a_failover_forgot_of_the_last_seconds_is_told_again_once(wor
 
 
 async def test_what_redis_could_not_be_told_of_a_call_that_ended_it_is_told_when_it_is_back(works: Works) -> None:
-    away = False
-
-    def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
-        if away:
-            raise ConnectionError
-        return works.pipe.ask(*command)
-
-    shelf = Shelf(ask, BOUNDS)
+    shelf = works.shelf()
     claim = await claimed(shelf)
-    away = True
+    works.away = True
     await shelf.begin(claim)
     await shelf.finish(claim, b"answer")
-    away = False
+    with pytest.raises(StoreUnavailable):
+        await shelf.tell_again(0)
+    works.away = False
     assert await found(works.shelf()) == Found("running", "call-1")
     await shelf.tell_again(0)
     assert (await found(works.shelf())).what == "answer"
@@ -282,6 +245,7 @@ async def test_all_that_redis_holds_lies_in_the_accounts_slot_and_shows_neither_
     await shelf.begin(claim)
     await shelf.finish(claim, b"a very secret answer")
     keys: Any = await works.redis.keys("*")
+    keys = [key for key in keys if key not in (b"{s0}:era", b"{s0}:workers")]  # heartbeats
     assert len(keys) == 5
     for key in keys:
         assert key.startswith(b"{s0}:x")
@@ -291,16 +255,14 @@ async def test_all_that_redis_holds_lies_in_the_accounts_slot_and_shows_neither_
             assert shown not in dump
 
 
-async def test_without_redis_a_call_goes_on_unremembered(unused_tcp_port: int) -> None:
-    pipe = open_pipe(f"redis://127.0.0.1:{unused_tcp_port}/0", 1)
-
-    def ask(shard: int, *command: bytes | str | int) -> asyncio.Future[Any]:
-        return pipe.ask(*command)
-
-    shelf = Shelf(ask, BOUNDS)
+async def test_without_redis_and_without_notes_a_key_is_refused_unless_the_operator_would_rather_serve_it_twice(
+    works: Works,
+) -> None:
+    works.away = True
+    assert await works.shelf().claim(SEAL, 0, "call-1", "d") == Found("unknown", "call-1")
+    shelf = works.shelf(serve_unknown=True)
     claim = await shelf.claim(SEAL, 0, "call-1", "d")
     assert isinstance(claim, Claim)
     assert claim.state == "unknown"
     await shelf.begin(claim)
     await shelf.finish(claim, b"x")
-    await pipe.close()
