@@ -95,7 +95,8 @@ class KeepingDoor:
         self._recording = recording
         self._began = False
         self.endpoint, self.secret, self.content_type = door.endpoint, door.secret, door.content_type
-        self.idempotency_key = door.idempotency_key
+        self.idempotency_key, self.secret_hash = door.idempotency_key, door.secret_hash
+        self.whole_body, self.task = door.whole_body, door.task
 
     @property
     def started(self) -> bool:
