@@ -83,6 +83,8 @@ class Standby:
     ) -> None:
         self.circuit = Circuit()
         self.shares = shares
+        self.gives_shares = shares.share_nano_usd > 0
+        """Must it be told of each call that is admitted?"""
         worker = uuid7(time.time_ns() // 1_000_000).hex
         self.history = History(ticker, ledger, settled_calls, self.keep, worker=worker, shards=shards, bounds=bounds)
         self._ticker = ticker
@@ -164,9 +166,9 @@ class Standby:
         self._risk(more_nano_usd)
         return True
 
-    def settled(self, call: Call, operation: Operation, reply: Reply) -> None:
+    def settled(self, shard: int, call: Call, operation: Operation, reply: Reply) -> None:
         """Redis has taken a settlement."""
-        self.history.settled(shard_of(call.caller.account_id, self._shards), call, operation, reply)
+        self.history.recalls[shard].settled(call, operation, reply)
         if self._through:
             self._over(call, int(reply[1]))
 
@@ -187,8 +189,6 @@ class Standby:
 
     def admitted(self, call: Call) -> None:
         """Redis has admitted a call."""
-        if self.shares.share_nano_usd == 0:
-            return
         caller = call.caller
         scopes = caller.money_scopes(str(call.month))
         self.shares.renew([(caller.account_id, scope) for scope, _ in scopes], caller.epoch)
