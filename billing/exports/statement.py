@@ -263,6 +263,7 @@ def to_wire_instant(instant: datetime) -> str:
 
 def _line_json(line: PrintedLine) -> dict[str, Any]:
     return {
+        "position": line.position,
         "description": line.description,
         "model": line.model,
         "kind": line.kind,
@@ -280,7 +281,7 @@ def _line_json(line: PrintedLine) -> dict[str, Any]:
 
 
 def _line_cells(line: PrintedLine) -> dict[str, Any]:
-    cells = {"position": line.position, **_line_json(line)}
+    cells = _line_json(line)
     texts = {name: harmless(cells[name]) for name in ("description", "model", "card_id")}
     return {name: value for name, value in {**cells, **texts}.items() if name in INVOICE_COLUMNS}
 

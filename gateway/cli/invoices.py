@@ -47,6 +47,7 @@ _COLUMNS = {
     "issued": "issued_at",
 }
 _LINES = {
+    "line": "position",
     "description": "description",
     "model": "model",
     "kind": "kind",
@@ -186,6 +187,9 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Write it there instead of to stdout; of several, -1, -2 … are added."),
     ] = None,
+    leave_out_incomplete: Annotated[
+        bool, typer.Option("--leave-out-incomplete", help="For hometax: go on without customers that cannot be named.")
+    ] = False,
     url: Url = DEFAULT_URL,
     as_json: Annotated[bool, typer.Option("--json", help="The same as `--format json`.")] = False,
 ) -> None:
@@ -199,7 +203,7 @@ def export(
         if not wanted.of_month and (invoice is None or month is not None):
             raise WrongArgument(f"INVOICE: {wanted.value} is of one invoice; name it, and no month")
         if wanted is Format.hometax:
-            _export_hometax(gateway, month or "", output)
+            _export_hometax(gateway, month or "", output, leave_out_incomplete)
             return
         if wanted is Format.pdf and output is None and sys.stdout.isatty():
             raise WrongArgument("--output: a PDF is not for the terminal; name a file")
@@ -211,13 +215,14 @@ def export(
         _write(output, answer.raw)
 
 
-def _export_hometax(gateway: OperatorClient, month: str, output: Path | None) -> None:
+def _export_hometax(gateway: OperatorClient, month: str, output: Path | None, leave_out_incomplete: bool) -> None:
     """All files of a month, and a word on each invoice that is in none."""
     if output is None:
         raise WrongArgument("--output: a workbook is not for the terminal; name a file, such as hometax.xlsx")
-    told = gateway.get("months", month, "hometax").value
+    asked = {"leave_out_incomplete": "true"} if leave_out_incomplete else {}
+    told = gateway.get("months", month, "hometax", query=asked).value
     for part in range(1, told["files"] + 1):
-        answer = gateway.get("months", month, "hometax", query={"part": part}, accept=_XLSX)
+        answer = gateway.get("months", month, "hometax", query={**asked, "part": part}, accept=_XLSX)
         _write(output if told["files"] == 1 else output.with_stem(f"{output.stem}-{part}"), answer.raw)
     for one in told["skipped"]:
         say(f"not among them: {one['number']} of {one['account_id']} ({one['why']})", style="yellow")

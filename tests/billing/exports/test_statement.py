@@ -76,6 +76,7 @@ def test_an_issued_invoice_has_the_shape_of_the_contract() -> None:
         "proof_root": None,
     }
     assert lines[0] == {
+        "position": 0,
         "description": "solar-pro4, input tokens; discount 10.00 %",
         "model": "solar-pro4",
         "kind": "input",
