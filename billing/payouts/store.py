@@ -186,10 +186,10 @@ async def reverse(session: AsyncSession, payout_id: str, reason: str, actor: str
 
 
 async def _payout(session: AsyncSession, month: str, payee: Payee, usd: Decimal, now: datetime) -> Payout:
-    rate = None
+    rate, day = None, now.astimezone(zone_of(HOUSE_ZONE)).date()
     if payee.currency != BASE_CURRENCY:
-        rate = await newest(session, f"{BASE_CURRENCY}/{payee.currency}", now.astimezone(zone_of(HOUSE_ZONE)).date())
-    reckoned = reckon(usd, payee.kind, payee.country, payee.currency, rate.rate if rate else None)
+        rate = await newest(session, f"{BASE_CURRENCY}/{payee.currency}", day)
+    reckoned = reckon(usd, payee.kind, payee.country, payee.currency, rate.rate if rate else None, day)
     return Payout(
         id=new_id("pay", now),
         account_id=payee.account_id,

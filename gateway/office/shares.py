@@ -14,8 +14,7 @@ from msgspec import Struct, structs
 from billing.accounts import store as accounts
 from billing.exports.payouts import hold_json, left_out_json, payee_json, payout_json, payouts_csv
 from billing.exports.reviews import review_json
-from billing.exports.shares import share_for_finance, share_pdf, steps_csv
-from billing.exports.statement import share_json
+from billing.exports.shares import share_for_finance, share_json, share_pdf, steps_csv
 from billing.payouts import read, store
 from billing.payouts.review import review
 from billing.share.read import find_share, share_month
