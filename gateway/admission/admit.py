@@ -231,8 +231,9 @@ class Admission:
                 if await self._is_kept(kept_settlement(call, most_nano, operation)):
                     return Settlement(charged_nano_usd=most_nano, cost_is_known=False)
                 if time.monotonic() >= deadline:
-                    self._owed.add(call.id.hex, partial(self._is_settled, call, operation, most_nano))
-                    raise NotBooked from None
+                    booked = asyncio.Event()
+                    self._owed.add(call.id.hex, partial(self._is_settled, call, operation, most_nano, booked))
+                    raise NotBooked(booked) from None
                 await asyncio.sleep(0.05)
         self._standby.settled(call, operation, reply)
         self._learn(call, outcome)
@@ -240,16 +241,19 @@ class Admission:
         charged = usage if absorbed is NOTHING else less(usage, absorbed)
         return Settlement(granted, cost_at(price, charged, granted), int(reply[1]), absorbed)
 
-    async def _is_settled(self, call: Call, operation: tuple[Any, ...], most_nano: int) -> bool:
+    async def _is_settled(self, call: Call, operation: tuple[Any, ...], most_nano: int, booked: asyncio.Event) -> bool:
         """Try once more to have a settlement booked that its asker has given up."""
         try:
             reply = await self._tell_settled(call, operation)
         except (StoreUnavailable, ServiceUnavailable, StaleCaller):
-            return await self._is_kept(kept_settlement(call, most_nano, operation))
+            if not await self._is_kept(kept_settlement(call, most_nano, operation)):
+                return False
         except ResponseError as error:
             log.error("settlement_refused", kind=type(error).__name__, call_id=call.id.hex, kept=operation)
             return True  # it can never be told
-        self._standby.settled(call, operation, reply)
+        else:
+            self._standby.settled(call, operation, reply)
+        booked.set()
         return True
 
     async def close(self, wait_s: float) -> None:

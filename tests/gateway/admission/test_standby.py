@@ -143,9 +143,11 @@ async def test_where_the_disk_refuses_as_well_the_answer_is_withheld(outage: Out
             await shard.settle(hold, Usage(1, 0, 1))
         assert (caught.value.code, caught.value.headers) == ("service_unavailable", {"x-should-retry": "false"})
         assert outage.files() == []
+        assert not caught.value.booked.is_set()
         await outage.valkey.start()
         await outage.met(shard)
         await shard.admission.close(20)  # what was served is booked all the same, exactly
+        assert caught.value.booked.is_set()
         (record,) = await shard.records()
         assert (record.usage.call_id, record.usage.estimated_reason) == (hold.call.id.hex, None)
         assert await shard.in_hand(hold.call) == (0, INPUT_NANO + OUTPUT_NANO, 0)
