@@ -53,9 +53,9 @@ class Deadlines:
         self._passed: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> asyncio.Task[None]:
-        """From now on, for so long, the task that asks may carry its call; returns that task."""
-        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+    def begin(self, task: asyncio.Task[None] | None = None) -> asyncio.Task[None]:
+        """From now on, for so long, a task (if none is named, the one that asks) may carry its call; returns that task."""
+        task, loop = task or asyncio.current_task(), asyncio.get_running_loop()
         if task is None:
             raise RuntimeError("only a task can be cancelled when its time is up")
         self._due_s[task] = loop.time() + self._timeout_s

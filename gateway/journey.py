@@ -45,7 +45,7 @@ from gateway.meter.tally import StreamTally, outcome_of_whole
 from gateway.metrics import UNKNOWN_SNAPSHOTS, CallCounts, count_absorbed
 from gateway.repeat import ReadOn, Repeats
 from gateway.traces import Traces
-from gateway.trip import ClientGone, Door, Expected, Trip, tokens_expected
+from gateway.trip import ClientGone, Door, Expected, Trip
 from gateway.upstream.faults import code_of, fault_of
 from gateway.upstream.reply import UpstreamAnswer
 from gateway.upstream.solar import Solar
@@ -110,7 +110,7 @@ class Journey:
         if self._traces is not None:
             context = door.header(b"traceparent"), door.header(b"tracestate")
             trip.trace = self._traces.begin(*context, door.endpoint.upstream_path, accepted_ns, begun)
-        task = self._deadlines.begin()
+        task = self._deadlines.begin(door.task)
         try:
             trip.outcome = await self._carry(trip)
         except GatewayError as error:
@@ -147,11 +147,11 @@ class Journey:
 
     async def _carry(self, trip: Trip) -> str:
         door = trip.door
-        caller = await self._identify.caller_of(door.secret, door.address)
-        trip.caller = caller
+        caller = self._identify.known(door.secret_hash, time.monotonic())
+        caller = trip.caller = caller or await self._identify.caller_of(door.secret, door.address)
         if caller.endpoints is not None and door.endpoint.name not in caller.endpoints:
             raise KeyNotAllowed(f"This key is not allowed to call {door.endpoint.name}.")
-        body = await door.read_body()
+        body = await door.read_body() if door.whole_body is None else door.whole_body
         trip.read_s = time.monotonic()
         ask = read_request(door.endpoint, body, door.content_type)
         if door.idempotency_key is not None and await self._repeats.answered(trip, body):
@@ -163,23 +163,18 @@ class Journey:
         if ask.changed:
             trip.headers["x-solar-changed"] = ", ".join(ask.changed)
         trip.headers.update(hold.limit_headers)
-        lease = self._keeper.begin(hold)
-        try:
-            return await self._send(trip, lease, ask)
-        finally:
-            lease.end()
-
-    async def _send(self, trip: Trip, lease: Lease, ask: Ask) -> str:
-        hold = lease.hold
+        lease, call = self._keeper.begin(hold), hold.call
         trip.sent_s = time.monotonic()
-        errand = Errand(hold.call.caller.account_id, hold.call.price.model, tokens_expected(hold.call))
+        tokens = call.prompt_tokens_best + call.output_tokens_expected
+        errand = Errand(call.caller.account_id, call.price.model, tokens)
         if trip.trace is not None:
-            errand.trace = trip.trace.calls(trip.door.endpoint.upstream_path, hold.call.price.model, trip.sent_s)
+            errand.trace = trip.trace.calls(door.endpoint.upstream_path, call.price.model, trip.sent_s)
         try:
             return await self._served(trip, lease, ask, errand)
         finally:
+            lease.end()
             if errand.lost:
-                self._losses.book(hold.call, errand.lost)
+                self._losses.book(call, errand.lost)
 
     async def _served(self, trip: Trip, lease: Lease, ask: Ask, errand: Errand) -> str:
         door, hold = trip.door, lease.hold
@@ -206,7 +201,8 @@ class Journey:
                 errand.lose(answer.seat.key_name, "answer broke off")
             raise
         finally:
-            await answer.close()
+            if answer.whole is None:
+                await answer.close()
 
     # ---- before upstream hears of it ----------------------------------------------------------------------------------------
 
@@ -246,21 +242,24 @@ class Journey:
 
     async def _whole(self, trip: Trip, hold: Hold, answer: UpstreamAnswer) -> str:
         """Read the answer to its end even if the client is gone; settle; then hand it over, byte for byte."""
-        try:
-            body, more = await answer.read(self._bounds.answer_buffer_bytes)
-        except BaseException:
-            await asyncio.shield(self._admission.give_back(hold))
-            raise
-        if more is not None:
-            return await self._long(trip, hold, answer, body, more)
+        body = answer.whole
+        if body is None:
+            try:
+                body, more = await answer.read(self._bounds.answer_buffer_bytes)
+            except BaseException:
+                await asyncio.shield(self._admission.give_back(hold))
+                raise
+            if more is not None:
+                return await self._long(trip, hold, answer, body, more)
         trip.answered_s = time.monotonic()
         outcome = outcome_of_whole(hold.call, trip.door.endpoint.wire, body, answer.attempts)
         try:
-            settlement = await self._settle(trip, hold, outcome)
+            settlement = await self._admission.settle(hold, outcome, answer.seat.key_name)
         except NotBooked as late:
             if trip.kept is not None:
                 trip.kept.withhold(late, body, {**answer.passed_headers, **trip.headers})
             raise
+        self._settled(trip, hold, outcome, settlement)
         if settlement.cost_is_known:
             trip.headers |= {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
         await trip.door.answer(200, {**answer.passed_headers, **trip.headers}, body)
@@ -337,8 +336,12 @@ class Journey:
 
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
         settlement = await self._admission.settle(hold, outcome, None if trip.seat is None else trip.seat.key_name)
-        absorbed, price = settlement.absorbed, hold.call.price
-        usage = outcome.usage
+        self._settled(trip, hold, outcome, settlement)
+        return settlement
+
+    def _settled(self, trip: Trip, hold: Hold, outcome: Outcome, settlement: Settlement) -> None:
+        """Count it."""
+        absorbed, usage = settlement.absorbed, outcome.usage
         self._counts.settled(
             usage.input_tokens,
             usage.cached_input_tokens,
@@ -347,10 +350,9 @@ class Journey:
             estimated=outcome.estimated_reason,
         )
         if absorbed is not NOTHING:
-            count_absorbed(nano_usd_up(cost_at(price, absorbed)))
+            count_absorbed(nano_usd_up(cost_at(hold.call.price, absorbed)))
         trip.settled = outcome
         if trip.seat is not None:
             trip.seat.used(usage.input_tokens + usage.cached_input_tokens + usage.output_tokens)
         if outcome.model_answered is not None and not self._prices.knows(outcome.model_answered):
             UNKNOWN_SNAPSHOTS.inc()
-        return settlement

@@ -100,7 +100,8 @@ class KeepingDoor:
         self._began = False
         self._late: asyncio.Task[None] | None = None
         self.endpoint, self.secret, self.content_type = door.endpoint, door.secret, door.content_type
-        self.idempotency_key = door.idempotency_key
+        self.idempotency_key, self.secret_hash = door.idempotency_key, door.secret_hash
+        self.whole_body, self.task = door.whole_body, door.task
 
     @property
     def started(self) -> bool:

@@ -6,6 +6,7 @@ journey; a `Trip` collects headers and facts for the answer and for the one line
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -18,9 +19,8 @@ from gateway.clock import to_ns
 from gateway.errors import GatewayError, NotBooked
 from gateway.keys.address import Address
 from gateway.keys.standing import Standing
-from gateway.meter.endpoint import Counts, Endpoint
-from gateway.meter.estimate import prompt_tokens_best
-from gateway.meter.request import Ask, can_be_bounded, output_tokens_bound, pages_bound, prompt_tokens_bound
+from gateway.meter.endpoint import Endpoint
+from gateway.meter.request import Ask, bounds_of
 from gateway.traces import CallTrace
 
 _LAST_OF_MS = timedelta(microseconds=999)
@@ -40,6 +40,12 @@ class Door(Protocol):
     secret: str
     content_type: str
     idempotency_key: bytes | None
+    secret_hash: str | None
+    """Of the secret, where it was worked out before."""
+    whole_body: bytes | None
+    """Where it has come already; else `read_body` waits for it."""
+    task: asyncio.Task[None] | None
+    """Which carries the call, where that is known."""
 
     @property
     def started(self) -> bool: ...
@@ -91,47 +97,30 @@ class Expected:
 
 
 class Trip:
-    """What is known of one call while it is under way, for its answer's headers and its line in the log."""
+    """What is known of one call while it is under way, for its answer's headers and its line in the log.
 
-    __slots__ = (
-        "accepted_ns",
-        "answered_s",
-        "attempts_before",
-        "call",
-        "caller",
-        "code",
-        "continues",
-        "door",
-        "first_event_s",
-        "headers",
-        "kept",
-        "outcome",
-        "read_s",
-        "seat",
-        "sent_s",
-        "settled",
-        "trace",
-        "uuid",
-    )
+    Made once a call, and most of it stays as it is: that stands in the class.
+    """
+
+    continues: UUID | None = None
+    attempts_before = 0
+    caller: Caller | None = None
+    kept: Kept | None = None
+    trace: CallTrace | None = None
+    call: Call | None = None
+    settled: Outcome | None = None
+    seat: Seat | None = None
+    outcome = "failed"
+    code: str | None = None
+    # When its request was read whole, handed to upstream, and answered to the end: on the monotonic clock, 0 = not yet.
+    read_s = sent_s = answered_s = 0.0
+    first_event_s: float | None = None
 
     def __init__(self, door: Door, accepted_ns: int) -> None:
         self.door = door
         self.accepted_ns = accepted_ns
         self.uuid = new_call_id(accepted_ns // 1_000_000)
         self.headers = {"x-request-id": str(self.uuid)}
-        self.continues: UUID | None = None
-        self.attempts_before = 0
-        self.caller: Caller | None = None
-        self.kept: Kept | None = None
-        self.trace: CallTrace | None = None
-        self.call: Call | None = None
-        self.settled: Outcome | None = None
-        self.seat: Seat | None = None
-        self.outcome = "failed"
-        self.code: str | None = None
-        # When its request was read whole, handed to upstream, and answered to the end: on the monotonic clock, 0 = not yet.
-        self.read_s = self.sent_s = self.answered_s = 0.0
-        self.first_event_s: float | None = None
 
     @property
     def call_id(self) -> str:
@@ -160,8 +149,8 @@ class Trip:
     def new_call(self, standing: Standing, ask: Ask, body_bytes: int, expected: Expected) -> Call:
         """The call as admission and the ledger know it."""
         endpoint, price = self.door.endpoint, standing.price
-        in_pages = endpoint.counts is Counts.PAGES
-        output_max = output_tokens_bound(endpoint, ask, price.model)
+        bounds = bounds_of(endpoint, ask, body_bytes, price.model)
+        output_max = bounds.output_tokens_max
         sliced = ask.streamed and not ask.output_tokens_max
         return Call(
             id=self.uuid,
@@ -172,14 +161,14 @@ class Trip:
             model_asked=ask.model,
             streamed=ask.streamed,
             price=price,
-            prompt_tokens_max=prompt_tokens_bound(endpoint, body_bytes, price.model),
-            prompt_tokens_best=0 if in_pages else prompt_tokens_best(body_bytes),
+            prompt_tokens_max=bounds.prompt_tokens_max,
+            prompt_tokens_best=bounds.prompt_tokens_best,
             output_tokens_max=output_max,
             output_tokens_expected=min(output_max, expected.output_tokens),
-            pages_max=pages_bound(endpoint),
+            pages_max=bounds.pages_max,
             pages_best=ask.pages_best,
             output_tokens_first=min(output_max, ask.answers * expected.stream_slice_tokens) if sliced else None,
-            output_tokens_min=1 if sliced or can_be_bounded(endpoint, ask) else 0,
+            output_tokens_min=1 if sliced or bounds.can_be_set else 0,
             continues=self.continues,
             attempts_before=self.attempts_before,
             place=standing.place,
@@ -206,8 +195,3 @@ class Trip:
             "output_tokens": usage.output_tokens,
             "estimated": None if settled is None else settled.estimated_reason,
         }
-
-
-def tokens_expected(call: Call) -> int:
-    """What a call will likely count against upstream's tokens a minute."""
-    return call.prompt_tokens_best + call.output_tokens_expected

@@ -23,6 +23,10 @@ Send: TypeAlias = Callable[[Any], Awaitable[None]]
 class AsgiDoor:
     """One request of an ASGI server."""
 
+    secret_hash: str | None = None
+    whole_body: bytes | None = None
+    task: asyncio.Task[None] | None = None
+
     def __init__(
         self,
         endpoint: Endpoint,

@@ -10,6 +10,7 @@ import re
 from gateway.doors.asgi import check_body_headers
 from gateway.edge.wire import from_wire_head, to_wire_error
 from gateway.errors import GatewayError, InvalidRequest
+from gateway.keys.secret import hash_of
 from gateway.meter.endpoint import Endpoint
 
 HEAD_MAX_BYTES = 64 * 1024
@@ -31,7 +32,16 @@ def to_wire_too_large() -> bytes:
 class RequestHead:
     """What the head of a metered request says."""
 
-    __slots__ = ("content_type", "endpoint", "expects_100", "headers", "idempotency_key", "keep_alive", "secret")
+    __slots__ = (
+        "content_type",
+        "endpoint",
+        "expects_100",
+        "headers",
+        "idempotency_key",
+        "keep_alive",
+        "secret",
+        "secret_hash",
+    )
 
     def __init__(
         self, endpoint: Endpoint, headers: list[tuple[bytes, bytes]], *, keep_alive: bool, expects_100: bool
@@ -39,6 +49,7 @@ class RequestHead:
         self.endpoint = endpoint
         self.headers = headers
         self.secret, self.content_type, self.idempotency_key = from_wire_head(headers)
+        self.secret_hash = hash_of(self.secret)
         self.keep_alive = keep_alive
         self.expects_100 = expects_100
 

@@ -2,32 +2,22 @@
 
 uvicorn's ASGI cycle costs about 80 of the 96 µs that a Litestar route costs here (design.md section 8, 2026-11). `InferenceProtocol` keeps
 all that uvicorn does for a connection (parsing, pipelining, keep-alive and its timer, shutdown, flow control), and puts an
-`InferenceCycle` where uvicorn would put its ASGI cycle. That cycle is a `Door`: the same journey walks through it.
-Source of the attributes that a cycle must have: uvicorn 0.54, protocols/http/httptools_impl.py (2026-11).
+`InferenceCycle` (cycle.py) where uvicorn would put its ASGI cycle. That cycle is a `Door`: the same journey walks through it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.flow_control import FlowControl
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.doors.asgi import check_body_headers
-from gateway.doors.hang_up import HangUp
+from gateway.doors.cycle import InferenceCycle
 from gateway.doors.head import HEAD_MAX_BYTES, KnownHead, RequestHead, to_wire_too_large
-from gateway.edge.wire import to_wire_error, to_wire_error_event
-from gateway.errors import GatewayError, RequestTooLarge
 from gateway.journey import Journey
-from gateway.keys.address import Address, Proxies
+from gateway.keys.address import Proxies
 from gateway.meter.endpoint import Endpoint
-from gateway.trip import ClientGone
-
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
-_LAST_CHUNK = b"0\r\n\r\n"
 
 
 class InferenceProtocol(HttpToolsProtocol):
@@ -68,8 +58,9 @@ class InferenceProtocol(HttpToolsProtocol):
             body = known.body_in(data)
             if body is not None and len(body) <= self.body_max_bytes and not self.transport.is_closing():
                 self._quiet_since_s = None
-                self.cycle = cycle = InferenceCycle(self, known.head, body)  # type: ignore[assignment]
-                self._start_asgi_task(cycle, self.app)
+                call = InferenceCycle(self, known.head, body)
+                self.cycle = call  # type: ignore[assignment]
+                call.begin()
                 return
         super().data_received(data)
         if self._head_open:
@@ -131,8 +122,7 @@ class InferenceProtocol(HttpToolsProtocol):
         if not isinstance(cycle, InferenceCycle):
             super()._start_asgi_task(cycle, app)
             return
-        cycle.task = self.loop.create_task(cycle.run())
-        self.tasks.add(cycle.task)
+        cycle.begin()
 
     def default_lines(self) -> bytes:
         """The headers that every answer has (`date`); the server makes them anew once a second, we write them out as often."""
@@ -149,7 +139,8 @@ class InferenceProtocol(HttpToolsProtocol):
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
-        self.flow.resume_reading()
+        if self.flow.read_paused:
+            self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
@@ -198,193 +189,3 @@ def tell_leaving(door: type[asyncio.Protocol] | str) -> None:
     """From now on each answer of this door (`fast_door`) says `connection: close`."""
     if not isinstance(door, str) and issubclass(door, InferenceProtocol):
         door.leaving = True
-
-
-class InferenceCycle:
-    """One metered request, from its headers to the last byte of its answer. In place of uvicorn's `RequestResponseCycle`."""
-
-    def __init__(self, protocol: InferenceProtocol, head: RequestHead, whole_body: bytes | None = None) -> None:
-        self.head = head
-        self.endpoint, self.secret, self.content_type = head.endpoint, head.secret, head.content_type
-        self.idempotency_key = head.idempotency_key
-        self._whole_body = whole_body
-        self._protocol = protocol
-        self.task: asyncio.Task[None] | None = None
-        self._transport: asyncio.Transport = protocol.transport
-        self._flow: FlowControl = protocol.flow
-        self._head: bytes | None = None
-        self._chunked = False
-        self._cancel: Callable[[], None] | None = None
-        self.on_response: Callable[[], None] = protocol.on_response_complete
-        # What uvicorn's protocol writes into a cycle:
-        self.body = bytearray()
-        self.more_body = whole_body is None
-        self.message_event = _Bell()
-        self.disconnected = False
-        self.response_complete = False
-        self.keep_alive = head.keep_alive
-        self.started = False
-
-    async def run(self) -> None:
-        """Carry the call; the server waits for this task when it stops."""
-        try:
-            await self._protocol.journey.carry(self)
-        except BaseException:
-            if not self.started and not self.disconnected:
-                await self.refuse(GatewayError("Something went wrong inside the gateway. It has been logged."), {})
-            raise
-        finally:
-            if not self.response_complete:
-                self._transport.close()
-            self.on_response = _nothing
-            self._protocol.tasks.discard(self.task)
-
-    # ---- the request --------------------------------------------------------------------------------------------------------
-
-    def address(self) -> Address | None:
-        peer = self._protocol.client
-        return self._protocol.proxies.caller_address(peer[0] if peer else None, self.head.headers)
-
-    def header(self, name: bytes) -> bytes | None:
-        return next((value for known, value in self.head.headers if known == name), None)
-
-    async def read_body(self) -> bytes:
-        """The whole body; raises `RequestTooLarge` before holding more than the bound and one read."""
-        if self._whole_body is not None:
-            return self._whole_body
-        body_max_bytes = self._protocol.body_max_bytes
-        check_body_headers(self.head.headers, body_max_bytes)
-        if self.head.expects_100:
-            self._transport.write(_CONTINUE)
-        while self.more_body:
-            self._flow.resume_reading()
-            await self.message_event.wait()
-            if self.disconnected:
-                raise ClientGone
-            if len(self.body) > body_max_bytes:
-                raise RequestTooLarge(body_max_bytes)
-        return bytes(self.body)
-
-    def hang_up(self) -> None:
-        """The client is gone."""
-        self.disconnected = True
-        if self._cancel is not None:
-            self._cancel()
-
-    def hang_up_cancels(self) -> HangUp:
-        return HangUp(self._watch)
-
-    def _watch(self, cancel: Callable[[], None]) -> Callable[[], None]:
-        self._cancel = cancel
-        if self.disconnected:
-            cancel()
-        return self._stop_watching
-
-    def _stop_watching(self) -> None:
-        self._cancel = None
-
-    # ---- the answer ---------------------------------------------------------------------------------------------------------
-
-    async def start(self, status: int, headers: dict[str, str]) -> None:
-        """The head; it leaves with the first byte of the body where the length is known, else at once."""
-        self._chunked = "content-length" not in headers
-        head = self._to_wire_head(status, headers, _CHUNKED if self._chunked else b"\r\n")
-        if self._chunked:
-            self._send(head)
-        else:
-            self._head = head
-
-    def _to_wire_head(self, status: int, headers: dict[str, str], end: bytes) -> bytes:
-        self.started = True
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        if self._protocol.leaving:
-            self.keep_alive = False
-        if "connection" in headers:
-            self.keep_alive = False
-        elif not self.keep_alive:
-            lines += "connection: close\r\n"
-        return STATUS_LINE[status] + self._protocol.default_lines() + lines.encode("latin-1", "replace") + end
-
-    async def answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """A whole answer, in one write."""
-        head = self._to_wire_head(status, headers, b"content-length: %d\r\n\r\n" % len(body))
-        if self._flow.write_paused:
-            await self.drained()
-        self._send(head + body)
-        self._complete()
-
-    def put(self, data: bytes) -> bool:
-        """Write at once; False where the client is slow, so that `drained` should be awaited before more."""
-        if self.disconnected:
-            return True
-        if not self._transport.is_closing():
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
-        return not self._flow.write_paused
-
-    async def drained(self) -> None:
-        """Until the client has read most of what was written, or is gone."""
-        if self._flow.write_paused and not self.disconnected:
-            await self._flow.drain()
-
-    async def write(self, data: bytes) -> None:
-        if data:
-            await self.drained()
-            self._send(self._take_head() + self._framed(data))
-
-    async def end(self, last: bytes = b"") -> None:
-        await self.drained()
-        self._send(self._take_head() + self._framed(last) + (_LAST_CHUNK if self._chunked else b""))
-        self._complete()
-
-    def _complete(self) -> None:
-        self.response_complete = True
-        if self.disconnected:
-            return
-        if not self.keep_alive:
-            self._transport.close()
-        self.on_response()
-
-    async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
-        body = to_wire_error(error, self.endpoint.wire.name)
-        closing = {"connection": "close"} if isinstance(error, RequestTooLarge) else {}
-        await self.answer(error.status, {**headers, "content-type": "application/json", **closing}, body)
-
-    def error_event(self, error: GatewayError) -> bytes:
-        return to_wire_error_event(error, self.endpoint.wire.name)
-
-    def _framed(self, data: bytes) -> bytes:
-        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
-
-    def _send(self, data: bytes) -> None:
-        if not self.disconnected and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def _take_head(self) -> bytes:
-        head, self._head = self._head, None
-        return head or b""
-
-
-class _Bell:
-    """What a cycle needs of an `asyncio.Event`: it is rung by the protocol, for the one who waits."""
-
-    __slots__ = ("_rung", "_waiter")
-
-    def __init__(self) -> None:
-        self._rung = False
-        self._waiter: asyncio.Future[None] | None = None
-
-    def set(self) -> None:
-        self._rung = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def wait(self) -> None:
-        """Until it has been rung since the last waiting."""
-        if not self._rung:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        self._rung, self._waiter = False, None
-
-
-def _nothing() -> None:
-    """A cycle that has ended calls nobody back."""

@@ -41,11 +41,11 @@ class Breaker:
     """The state of one key."""
 
     __slots__ = (
-        "_failures",
         "_pause_s",
         "_probe_from_s",
         "_probe_since_s",
         "_rules",
+        "failures",
         "health",
         "reason",
         "since_s",
@@ -58,7 +58,8 @@ class Breaker:
         self.since_s = 0.0
         self.tried_at_s = 0.0
         self._rules = rules
-        self._failures = 0
+        self.failures = 0
+        """In a row, since it last answered."""
         self._pause_s = 0.0
         self._probe_from_s = 0.0
         self._probe_since_s: float | None = None
@@ -69,7 +70,7 @@ class Breaker:
 
     def served(self) -> bool:
         """It answered; True where that is news."""
-        self._failures = 0
+        self.failures = 0
         if self.health is Health.HEALTHY:
             return False
         self.health, self.reason, self._probe_since_s = Health.HEALTHY, "", None
@@ -77,8 +78,8 @@ class Breaker:
 
     def failed(self, now_s: float, reason: str) -> bool:
         """It could not be reached, or broke; True where that opens the breaker."""
-        self._failures += 1
-        if self.health is Health.HEALTHY and self._failures < self._rules.failures_max:
+        self.failures += 1
+        if self.health is Health.HEALTHY and self.failures < self._rules.failures_max:
             return False
         rules = self._rules
         if self.health is Health.REFUSED:

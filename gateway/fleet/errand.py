@@ -21,44 +21,30 @@ NO_WAITS: dict[int, float] = {}
 
 
 class Errand:
-    """One call on its way upstream. Made once a call: most of it stays as it is."""
+    """One call on its way upstream. Made once a call; most of it stays as it is, and stands in the class."""
 
-    __slots__ = (
-        "account_id",
-        "attempts",
-        "lost",
-        "model",
-        "queue_until_s",
-        "queued",
-        "quota_refusals",
-        "tokens",
-        "trace",
-        "tried",
-        "unreached",
-        "waits",
-    )
+    trace = b""
+    """A header line that goes with each attempt; empty where the call is not traced."""
+    attempts = 0
+    lost: tuple[Lost, ...] = ()
+    tried: tuple[int, ...] = ()
+    """Keys that must not be asked again, by their places."""
+    unreached: tuple[int, ...] = ()
+    """Keys that heard nothing of it: others come first."""
+    waits: dict[int, float] = NO_WAITS
+    """Until when upstream told this call to wait, by the places of the keys that were refused."""
+    quota_refusals = 0
+    """How many of its attempts upstream refused for its quota: they cost nobody anything."""
+    queue_until_s = 0.0
+    """Once it has waited: until when it may."""
+    queued = False
+    """Was it let through in its turn?"""
 
     def __init__(self, account_id: str, model: str, tokens: int) -> None:
         self.account_id = account_id
         self.model = model
         self.tokens = tokens
         """What it is expected to count against a minute's tokens."""
-        self.trace = b""
-        """A header line that goes with each attempt; empty where the call is not traced."""
-        self.attempts = 0
-        self.lost: tuple[Lost, ...] = ()
-        self.tried: tuple[int, ...] = ()
-        """Keys that must not be asked again, by their places."""
-        self.unreached: tuple[int, ...] = ()
-        """Keys that heard nothing of it: others come first."""
-        self.waits: dict[int, float] = NO_WAITS
-        """Until when upstream told this call to wait, by the places of the keys that were refused."""
-        self.quota_refusals = 0
-        """How many of its attempts upstream refused for its quota: they cost nobody anything."""
-        self.queue_until_s = 0.0
-        """Once it has waited: until when it may."""
-        self.queued = False
-        """Was it let through in its turn?"""
 
     def must_wait(self, place: int, until_s: float) -> None:
         """Upstream refused this call for its quota."""

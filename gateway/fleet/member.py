@@ -75,7 +75,8 @@ class Seat:
         quota.served(self._epoch)
         if not member.healthy:
             self._recovered()
-        member.breaker.served()
+        elif member.breaker.failures:
+            member.breaker.served()
         now_s = self.home.now()
         if quota.wants_to_learn(now_s):
             quota.learn(now_s, from_wire_limits(headers()))
@@ -84,7 +85,7 @@ class Seat:
 
     def used(self, tokens: int) -> None:
         """So many tokens it turned out to be."""
-        self._quota.corrected(self.home.now(), tokens - self._tokens)
+        self._quota.corrected(tokens - self._tokens)
         self._tokens = tokens
 
     def out_of_quota(self, headers: Mapping[str, str], wait_s: float) -> None:

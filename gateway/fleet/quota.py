@@ -126,12 +126,16 @@ class Quota:
 
     def sent(self, now_s: float, tokens: int) -> None:
         self.in_flight += 1
-        self._calls.add(now_s, 1)
-        self._tokens.add(now_s, tokens)
+        if now_s < self._calls.ends_s and now_s < self._tokens.ends_s:
+            self._calls.newest += 1
+            self._tokens.newest += tokens
+        else:
+            self._calls.add(now_s, 1)
+            self._tokens.add(now_s, tokens)
 
-    def corrected(self, now_s: float, tokens_more: int) -> None:
-        """The tokens of a call turned out to be so many more (or fewer) than were counted."""
-        self._tokens.add(now_s, tokens_more)
+    def corrected(self, tokens_more: int) -> None:
+        """The tokens of a call turned out to be so many more (or fewer) than were counted: with the newest of them."""
+        self._tokens.newest += tokens_more
 
     def ended(self) -> None:
         """A call was answered with an error, or not at all; it counts, for it may have been carried out."""

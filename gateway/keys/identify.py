@@ -55,6 +55,16 @@ class Identify:
         self._guessing: dict[tuple[str, str], asyncio.Task[Caller | None]] = {}
         self._reading: dict[str, asyncio.Task[Caller | None]] = {}
 
+    def known(self, secret_hash: str | None, now_s: float) -> Caller | None:
+        """The caller behind a secret's hash, where it is known well enough to need no closer look (`caller_of` takes one)."""
+        known = None if secret_hash is None else self._known.get(secret_hash)
+        if known is None or now_s >= known[0]:
+            return None
+        caller = known[2]
+        if caller is None or caller.revoked or caller.suspended or caller.expires_at is not None:
+            return None
+        return caller if caller.networks is None else None
+
     async def caller_of(self, secret: str, whence: Whence = _nowhere, *, fresh: bool = False) -> Caller:
         """The caller behind a secret; `fresh` asks the database whatever the cache says."""
         secret_hash = hash_of(secret)

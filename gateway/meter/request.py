@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from gateway.errors import InvalidRequest
 from gateway.meter.endpoint import Counts, Endpoint, Takes
-from gateway.meter.estimate import prompt_tokens_max
+from gateway.meter.estimate import prompt_tokens_best, prompt_tokens_max
 from gateway.meter.form import read_form
 from gateway.meter.sanitize import sanitize
 from gateway.meter.sizes import SIZES, UNKNOWN_SIZE
@@ -61,7 +61,10 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
     if endpoint.takes is Takes.FORM:
         model, pages = read_form(body, content_type)
         return Ask(model, False, False, None, 1, body, pages_best=pages)
-    request = _read(body)
+    try:
+        request = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _unreadable(error) from None
     if endpoint.counts is Counts.PAGES:
         pages = max(1, len(_IMAGE_URI.findall(body)))
         return Ask(request.model, False, False, None, 1, body, pages_best=pages)
@@ -78,7 +81,9 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
     if not 1 <= answers <= 128:
         raise InvalidRequest("n must be from 1 to 128.", param="n")
     try:
-        body, changed = sanitize(endpoint.rules, endpoint.markers, body, request.model)
+        changed: tuple[str, ...] = ()
+        if endpoint.markers.search(body) is not None:
+            body, changed = sanitize(endpoint.rules, body, request.model)
         if streamed and not wanted and not endpoint.wire.usage_is_native:
             body = _with_usage_asked(body, had_options=options is not UNSET)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -87,14 +92,8 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
     return Ask(request.model, streamed, wanted, output_max, answers, body, changed)
 
 
-def can_be_bounded(endpoint: Endpoint, ask: Ask) -> bool:
-    """Is its output unbounded, and can `max_tokens` be set for it?"""
-    unbounded = ask.output_tokens_max is None and ask.answers == 1
-    return unbounded and endpoint.output_bound is not None and endpoint.counts is Counts.TOKENS
-
-
 def with_output_bound(endpoint: Endpoint, ask: Ask, tokens: int) -> Ask:
-    """The same request with `max_tokens` set, where the client set none (`can_be_bounded`)."""
+    """The same request with `max_tokens` set, where the client set none (`Bounds.can_be_set`)."""
     if endpoint.output_bound is None:
         raise ValueError(f"{endpoint.name} has no field that bounds the output")
     fields = _decode_fields(ask.body)
@@ -103,36 +102,42 @@ def with_output_bound(endpoint: Endpoint, ask: Ask, tokens: int) -> Ask:
     return replace(ask, body=msgspec.json.encode(fields), output_tokens_max=tokens, changed=changed)
 
 
-def output_tokens_bound(endpoint: Endpoint, ask: Ask, model: str) -> int:
-    """No answer to this request has more output tokens. A limit of 0 is none to rely on: some servers read it as "no limit"."""
-    if endpoint.counts is not Counts.TOKENS:
-        return 0
-    longest = SIZES.get(model, UNKNOWN_SIZE).output_tokens_max
-    return ask.answers * min(longest, ask.output_tokens_max or longest)
+class Bounds(msgspec.Struct, frozen=True, gc=False):
+    """What a request can become at most, and likely."""
+
+    prompt_tokens_max: int = 0
+    """No prompt in a body of so many bytes has more."""
+    prompt_tokens_best: int = 0
+    output_tokens_max: int = 0
+    """No answer to this request has more. A limit of 0 is none to rely on: some servers read it as "no limit"."""
+    can_be_set: bool = False
+    """Is its output unbounded, and can `max_tokens` be set for it?"""
+    pages_max: int = 0
 
 
-def prompt_tokens_bound(endpoint: Endpoint, body_bytes: int, model: str) -> int:
-    """No prompt in a body of so many bytes has more tokens. (Embeddings take many prompts, each with a window of its own.)"""
+def bounds_of(endpoint: Endpoint, ask: Ask, body_bytes: int, model: str) -> Bounds:
+    """Of a request for a model, in a body of so many bytes."""
     if endpoint.counts is Counts.PAGES:
-        return 0
-    size = SIZES.get(model) if endpoint.counts is Counts.TOKENS else None
-    return prompt_tokens_max(body_bytes, None if size is None else size.context_tokens)
+        return Bounds(pages_max=PAGES_MAX)
+    best = prompt_tokens_best(body_bytes)
+    if endpoint.counts is Counts.PROMPT:  # embeddings take many prompts, each with a window of its own
+        return Bounds(prompt_tokens_max(body_bytes), best)
+    size, asked = SIZES.get(model), ask.output_tokens_max
+    longest = UNKNOWN_SIZE.output_tokens_max if size is None else size.output_tokens_max
+    return Bounds(
+        prompt_tokens_max(body_bytes, None if size is None else size.context_tokens),
+        best,
+        ask.answers * (asked if asked and asked < longest else longest),
+        asked is None and ask.answers == 1 and endpoint.output_bound is not None,
+    )
 
 
-def pages_bound(endpoint: Endpoint) -> int:
-    """No document has more pages."""
-    return PAGES_MAX if endpoint.counts is Counts.PAGES else 0
-
-
-def _read(body: bytes) -> _Request:
-    try:
-        return _decode(body)
-    except msgspec.ValidationError as error:
-        field = str(error).partition(" - at `$.")[2].rstrip("`")
-        missing = "model" if "missing required field" in str(error) else None
-        raise InvalidRequest(f"The request body is not valid: {error}.", param=field or missing) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidRequest("The request body is not a JSON object.") from None
+def _unreadable(error: Exception) -> InvalidRequest:
+    if not isinstance(error, msgspec.ValidationError):
+        return InvalidRequest("The request body is not a JSON object.")
+    field = str(error).partition(" - at `$.")[2].rstrip("`")
+    missing = "model" if "missing required field" in str(error) else None
+    return InvalidRequest(f"The request body is not valid: {error}.", param=field or missing)
 
 
 def _with_usage_asked(body: bytes, *, had_options: bool) -> bytes:

@@ -3,6 +3,7 @@
 Which bytes belong to the answer is decided here, and strictly (RFC 9112, June 2022, sections 6 and 8): an answer that could be read in
 two ways is refused, bytes behind its end are dropped and make its connection unfit for another. The head and the chunks are
 parsed by httptools (llhttp, with none of its leniencies); bodies of a known length, or up to the end of the connection, are counted.
+A head that is another's to the last byte says the same: it is not parsed again (`Heads`).
 Units: bytes. Errors: `httpx.RemoteProtocolError`.
 """
 
@@ -23,10 +24,47 @@ _CHUNK_SIZE = re.compile(rb"0{0,4}([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n")
 _NO_BODY_STATUSES = (204, 304)
 _FRAMING_LENGTHS = (len(b"content-length"), len(b"transfer-encoding"))
 _TWO_LENGTHS = "The answer states its length more than once."
+_EVENTS = b"text/event-stream"
+_KNOWN_MAX = 256
+_KNOWN_MAX_BYTES = 64 * 1024
+"""Of head and body: what may come in one read."""
 
 
 class _BytesBehindTheEnd(ValueError):
     """Stops the parser where another answer begins behind the last byte of this one."""
+
+
+class KnownHead:
+    """What the parser said of the head of a plain answer: a 2xx, no events, and a body of a known length behind it."""
+
+    __slots__ = ("headers", "length_bytes", "notes", "reusable", "status")
+
+    def __init__(self, status: int, headers: Headers, length_bytes: int, *, reusable: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.length_bytes = length_bytes
+        self.reusable = reusable
+        self.notes: object = None
+        """What a reader has made of these headers, for the next one."""
+
+
+class Heads:
+    """The last few heads that came, by their bytes. A server's heads differ by little more than the second; many are alike."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, KnownHead] = {}
+
+    def whole_in(self, data: bytes) -> tuple[KnownHead, bytes] | None:
+        """(head, body) of these first bytes of an answer, where the head is known and they are all of the answer and nothing else."""
+        end = data.find(_HEAD_END) + len(_HEAD_END)
+        known = self._known.get(data[:end])
+        return None if known is None or known.length_bytes != len(data) - end else (known, data[end:])
+
+    def keep(self, head: bytes, known: KnownHead) -> None:
+        if len(head) + known.length_bytes <= _KNOWN_MAX_BYTES:
+            if len(self._known) >= _KNOWN_MAX:
+                self._known.clear()
+            self._known[head] = known
 
 
 class Answer:
@@ -51,13 +89,14 @@ class Answer:
     _chunk_ended = True
     _left_bytes: int | None = 0
     _silent_bytes = 0
+    _parser: httptools.HttpResponseParser | None = None
 
-    def __init__(self, *, head_only: bool, head_max_bytes: int) -> None:
-        self.headers: Headers = []
+    def __init__(self, *, head_only: bool, head_max_bytes: int, heads: Heads | None = None) -> None:
         self._head_only = head_only
         self._head_max_bytes = head_max_bytes
+        self._heads = heads
+        self.headers: Headers = []
         self._pieces: list[bytes] = []
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     # ---- from the connection ------------------------------------------------------------------------------------------------
 
@@ -145,6 +184,9 @@ class Answer:
         self.version = head[:8]
         self._reason = head
         self._frame(status)
+        is_plain = 200 <= status < 300 and self._head_bytes == len(head)
+        if self._heads is not None and is_plain and self._left_bytes and _EVENTS not in head.lower():
+            self._heads.keep(head, KnownHead(status, self.headers, self._left_bytes, reusable=self.reusable))
 
     def _frame(self, status: int) -> None:
         """How the body ends (RFC 9112 section 6.3)."""
@@ -221,7 +263,9 @@ class Answer:
     def _parse(self, data: bytes) -> None:
         parser = self._parser
         if parser is None:
-            raise httpx.RemoteProtocolError("Bytes came behind the end of the answer.")
+            if self.complete:
+                raise httpx.RemoteProtocolError("Bytes came behind the end of the answer.")
+            parser = self._parser = httptools.HttpResponseParser(self)
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import select
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import httpx
 
-from gateway.upstream.answer import Answer
+from gateway.upstream.answer import Answer, Heads
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.outgoing import Outgoing
 
@@ -72,10 +73,15 @@ class Connection(asyncio.Protocol):
         """
         return not self._transport.is_closing() and not self._poll.poll(0)
 
-    def begin(self, outgoing: Outgoing, answer: Answer, read_timeout_s: float | None) -> Exchange:
-        """Write what is known of a request."""
-        exchange = Exchange(self, answer, outgoing, read_timeout_s)
-        self._exchange = exchange
+    def begin(
+        self,
+        outgoing: Outgoing,
+        new_answer: Callable[[], Answer],
+        read_timeout_s: float | None,
+        heads: Heads | None = None,
+    ) -> Exchange:
+        """Write what is known of a request; with the heads that are known, its answer is looked for as a whole one first."""
+        exchange = self._exchange = Exchange(self, new_answer, outgoing, read_timeout_s, heads)
         self._transport.write(outgoing.data)
         return exchange
 
@@ -124,6 +130,13 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             self.cut()  # an answer to nothing: nobody can say what the next one would answer
             return
+        if exchange.heads is not None:
+            whole = exchange.whole = exchange.heads.whole_in(data)
+            exchange.heads = None
+            if whole is not None:
+                self._finish(exchange, reusable=whole[0].reusable)
+                exchange.wake()
+                return
         answer = exchange.answer
         if exchange.sink is not None:
             piece = answer.whole_chunk(data)
@@ -136,7 +149,7 @@ class Connection(asyncio.Protocol):
             self.cut(error)
             return
         if answer.complete:
-            self._finish(exchange)
+            self._finish(exchange, reusable=answer.reusable)
         elif answer.buffered_bytes and exchange.sink is not None:
             exchange.hand_over(answer.take())
             return
@@ -155,7 +168,7 @@ class Connection(asyncio.Protocol):
         except httpx.RemoteProtocolError as error:
             self.cut(error)
             return
-        self._finish(exchange)
+        self._finish(exchange, reusable=exchange.answer.reusable)
         exchange.wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -174,12 +187,12 @@ class Connection(asyncio.Protocol):
         if self._exchange is not None:
             self._exchange.wake()
 
-    def _finish(self, exchange: Exchange) -> None:
-        self._exchange = None
-        exchange.detach()
+    def _finish(self, exchange: Exchange, *, reusable: bool) -> None:
+        self._exchange = exchange.connection = None
         self.used = True
-        if exchange.answer.reusable and exchange.keep_alive and exchange.sent and not self.paused_writing:
-            self.resume_reading()
+        if reusable and exchange.keep_alive and exchange.sent and not self.paused_writing:
+            if self._paused_reading:
+                self.resume_reading()
             self.free_since_s = self.loop.time()
             self._home.take_back(self)
         else:

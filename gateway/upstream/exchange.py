@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 import httpx
 
-from gateway.upstream.answer import Answer
+from gateway.upstream.answer import Answer, Heads, KnownHead
 from gateway.upstream.outgoing import Outgoing, to_wire_end, to_wire_piece
 
 NEVER_S = math.inf
@@ -45,14 +46,33 @@ class Exchange(httpx.AsyncByteStream):
     sink: Sink | None = None
     """Who takes the body's pieces straight from the socket, while `flow_into` waits."""
     _waiter: asyncio.Future[None] | None = None
+    _begun_s = 0.0
+    """Since when the head of the answer is waited for; 0 = not yet."""
+    whole: tuple[KnownHead, bytes] | None = None
+    """The answer, where all of it came in one read behind a head that is known. Then the connection has gone its way already."""
 
-    def __init__(self, connection: Carrier, answer: Answer, outgoing: Outgoing, read_timeout_s: float | None) -> None:
-        self.answer = answer
+    def __init__(
+        self,
+        connection: Carrier,
+        new_answer: Callable[[], Answer],
+        outgoing: Outgoing,
+        read_timeout_s: float | None,
+        heads: Heads | None = None,
+    ) -> None:
+        self.heads = heads
+        """To look for a whole answer in what comes first; None once that was done, and where it is not to be done."""
+        self._new_answer = new_answer
         self.keep_alive = outgoing.keep_alive
         self.sent = outgoing.pieces is None
-        self._connection: Carrier | None = connection
+        self.connection: Carrier | None = connection
+        """None once the connection has gone its way."""
         self._loop = connection.loop
         self._read_timeout_s = read_timeout_s
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What has come so far; made when it is needed, which it is not for a `whole` one."""
+        return self._new_answer()
 
     # ---- from the transport -------------------------------------------------------------------------------------------------
 
@@ -70,29 +90,35 @@ class Exchange(httpx.AsyncByteStream):
             self.sent = True
         await self._write(b"", write_timeout_s)
 
+    def heard(self, first_byte_timeout_s: float | None) -> asyncio.Future[None]:
+        """Done when anything is heard of the answer: nearly always, all of it. Who is cancelled while waiting must `give_up`."""
+        self._begun_s = now_s = self._loop.time()
+        timeout_s = self._read_timeout_s if first_byte_timeout_s is None else first_byte_timeout_s
+        if timeout_s is not None:
+            self.deadline_s = now_s + timeout_s
+        waiter = self._waiter = self._loop.create_future()
+        return waiter
+
     async def head(self, first_byte_timeout_s: float | None) -> None:
         """Returns when the head of the answer is there."""
-        timeout_s, begun_s = self._read_timeout_s, 0.0
+        timeout_s = self._read_timeout_s
         while not self.answer.head_complete:
             if self.error is not None:
                 raise self.error
             if first_byte_timeout_s is not None:
-                begun_s = begun_s or self._loop.time()
-                timeout_s = begun_s + first_byte_timeout_s - self._loop.time()
+                self._begun_s = self._begun_s or self._loop.time()
+                timeout_s = self._begun_s + first_byte_timeout_s - self._loop.time()
             await self._news(timeout_s, httpx.ReadTimeout)
 
     def give_up(self) -> None:
         """Cut the connection, unless the answer is complete and the connection has gone its way."""
-        if self._connection is not None:
-            self._connection.cut(httpx.ReadError("The exchange was given up."))
+        if self.connection is not None:
+            self.connection.cut(httpx.ReadError("The exchange was given up."))
 
     # ---- from the connection ------------------------------------------------------------------------------------------------
 
-    def detach(self) -> None:
-        self._connection = None
-
     def fail(self, error: Exception) -> None:
-        self._connection = None
+        self.connection = None
         self.error = error
         self.wake()
 
@@ -124,8 +150,8 @@ class Exchange(httpx.AsyncByteStream):
 
     def _take(self) -> bytes:
         piece = self.answer.take()
-        if self._connection is not None:
-            self._connection.resume_reading()
+        if self.connection is not None:
+            self.connection.resume_reading()
         return piece
 
     def take_whole(self, limit_bytes: int) -> bytes | None:
@@ -172,16 +198,16 @@ class Exchange(httpx.AsyncByteStream):
     def close(self) -> None:
         """Give the connection back; cut it, where there is more of the answer to come."""
         self.give_up()
-        if self.answer.buffered_bytes:
+        if self.whole is None and self.answer.buffered_bytes:
             self.answer.take()
 
     # ---- waiting ------------------------------------------------------------------------------------------------------------
 
     async def _write(self, data: bytes, write_timeout_s: float | None) -> bool:
         """False where there is no use in writing more: the answer is there, or the connection is not."""
-        while not self.answer.head_complete and self.error is None and self._connection is not None:
-            if not self._connection.paused_writing:
-                self._connection.write(data)
+        while not self.answer.head_complete and self.error is None and self.connection is not None:
+            if not self.connection.paused_writing:
+                self.connection.write(data)
                 return True
             await self._news(write_timeout_s, httpx.WriteTimeout)
         return False

@@ -11,16 +11,19 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import httpx
+import msgspec
 
 from gateway.roster.keys import UpstreamKey
 from gateway.upstream.answer import Headers
+from gateway.upstream.exchange import Exchange
 from gateway.upstream.outgoing import Outgoing, to_wire_request
 from gateway.upstream.transport import PooledTransport
 
 _HEADS_MAX = 256
+_AT_ONCE_MAX_BYTES = 32 * 1024
+"""A body that a socket's buffer takes in any case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Patience:
     idle_s: float
 
 
-class Parcel(NamedTuple):
+class Parcel(msgspec.Struct, frozen=True):
     """What is posted."""
 
     path: str
@@ -64,25 +67,46 @@ class Line:
         # Our own transport keeps the first byte's deadline itself; beside any other we watch the clock.
         self._first_byte_s = patience.first_byte_s
 
-    async def post(self, parcel: Parcel) -> tuple[int, Headers, httpx.AsyncByteStream]:
-        """(status, headers, the body to be read); returns when the headers are there."""
-        path, body, content_type, on_sent, trace = parcel
+    def at_once(self, parcel: Parcel) -> Exchange | None:
+        """Post a parcel where a connection is free and takes it now; None where that needs a wait (`post` does). Wait for `heard`."""
+        if self._pooled is None or len(parcel.body) > _AT_ONCE_MAX_BYTES:
+            return None
+        return self._pooled.at_once(self._origin, self._outgoing(parcel), self._timeouts)
+
+    def heard(self, exchange: Exchange) -> asyncio.Future[None]:
+        """Done when something is heard of what was posted at once: its answer, most of the time."""
+        return exchange.heard(self._first_byte_s)
+
+    async def post(self, parcel: Parcel, begun: Exchange | None = None) -> tuple[int, Headers, httpx.AsyncByteStream]:
+        """(status, headers, the body to be read); returns when the headers are there. `begun`: it was posted already."""
+        if begun is not None:
+            try:
+                await begun.head(self._first_byte_s)
+            except BaseException:
+                begun.give_up()
+                raise
+            return begun.answer.status, begun.answer.headers, begun
         if self._pooled is not None:
-            head = self._head_of(path, content_type) + trace + b"content-length: %d\r\n\r\n" % len(body)
-            outgoing = Outgoing(head + body, None, len(body), False, True)
-            exchange = await self._pooled.exchange(self._origin, outgoing, self._timeouts, on_sent)
+            outgoing = self._outgoing(parcel)
+            exchange = await self._pooled.exchange(self._origin, outgoing, self._timeouts, parcel.on_sent)
             return exchange.answer.status, exchange.answer.headers, exchange
-        request = self._request(path, body, content_type)
-        if trace:
-            name, _, value = trace.strip().partition(b": ")
+        request = self._request(parcel.path, parcel.body, parcel.content_type)
+        if parcel.trace:
+            name, _, value = parcel.trace.strip().partition(b": ")
             request.headers[name.decode("ascii")] = value.decode("ascii")
-        if on_sent is not None:
-            on_sent()
+        if parcel.on_sent is not None:
+            parcel.on_sent()
         async with asyncio.timeout(self._first_byte_s):
             response = await self._transport.handle_async_request(request)
         if not isinstance(response.stream, httpx.AsyncByteStream):
             raise TypeError("the transport must answer with an asynchronous stream")
         return response.status_code, response.headers.raw, response.stream
+
+    def _outgoing(self, parcel: Parcel) -> Outgoing:
+        body = parcel.body
+        head = self._head_of(parcel.path, parcel.content_type)
+        length = b"content-length: %d\r\n\r\n" % len(body)
+        return Outgoing(b"".join((head, parcel.trace, length, body)), None, len(body), False, True)
 
     def _make_head(self, path: str, content_type: str) -> bytes:
         """The head of a request without the length of its body; its parts are looked at as those of any request."""

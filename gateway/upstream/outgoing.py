@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import httpx
+import msgspec
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"[!-~]+")
@@ -20,7 +21,7 @@ _LF, _CR, _NUL = b"\n\r\0"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Outgoing(NamedTuple):
+class Outgoing(msgspec.Struct, frozen=True):
     """A request as it is written."""
 
     data: bytes

@@ -8,33 +8,42 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import NamedTuple
 
 import httpx
 
 from gateway.errors import UpstreamInterrupted
 from gateway.fleet.member import Seat
-from gateway.upstream.answer import Headers
+from gateway.upstream.answer import Headers, KnownHead
 from gateway.upstream.exchange import Exchange, Sink
 
 _PASSED_HEADERS = {name.encode(): name for name in ("content-type", "openai-processing-ms", "retry-after")}
 _FINISH_S = 0.2
 
 
+class Passed(NamedTuple):
+    """What an answer's headers mean to the client."""
+
+    headers: dict[str, str]
+    is_event_stream: bool
+
+
+def passed_of(raw_headers: Headers) -> Passed:
+    """The headers that go on to the client, and whether events follow."""
+    headers = {
+        name: value.decode("latin-1")
+        for raw_name, value in raw_headers
+        if (name := _PASSED_HEADERS.get(raw_name.lower())) is not None
+    }
+    return Passed(headers, headers.get("content-type", "").startswith("text/event-stream"))
+
+
 class UpstreamAnswer:
     """A status, headers, and a body that is read once. `close` gives the connection back, or cuts it where there is more."""
 
-    __slots__ = (
-        "_exchange",
-        "_idle_timeout_s",
-        "_parts",
-        "_stream",
-        "attempts",
-        "is_event_stream",
-        "passed_headers",
-        "raw_headers",
-        "seat",
-        "status",
-    )
+    whole: bytes | None = None
+    """Its body, where that is here already; then there is nothing to be read or closed (`WholeAnswer`)."""
+    is_event_stream = False
 
     def __init__(
         self,
@@ -51,20 +60,14 @@ class UpstreamAnswer:
         self.seat = seat
         """The key that answered, as the fleet keeps it."""
         self.attempts = attempts
-        self.is_event_stream = False
-        self.passed_headers: dict[str, str] = {}
-        """The headers that mean something to the client as well."""
         self._stream = stream
         self._exchange = stream if isinstance(stream, Exchange) else None
         self._parts: AsyncIterator[bytes] | None = None
         self._idle_timeout_s = idle_timeout_s
-        for raw_name, value in raw_headers:
-            name = _PASSED_HEADERS.get(raw_name.lower())
-            if name is not None:
-                self.passed_headers[name] = value.decode("latin-1")
-                self.is_event_stream = self.is_event_stream or (
-                    name == "content-type" and value.startswith(b"text/event-stream")
-                )
+        passed = passed_of(raw_headers)
+        self.passed_headers = passed.headers
+        """The headers that mean something to the client as well; to be copied, not changed."""
+        self.is_event_stream = passed.is_event_stream
 
     def all_headers(self) -> httpx.Headers:
         """To be looked up by name."""
@@ -132,3 +135,24 @@ class UpstreamAnswer:
             return
         with suppress(httpx.TransportError, OSError):
             await self._stream.aclose()
+
+
+class WholeAnswer(UpstreamAnswer):
+    """An answer that came in one read, and whose connection has gone its way: as nearly all that are no streams."""
+
+    def __init__(self, head: KnownHead, body: bytes, seat: Seat, attempts: int) -> None:
+        passed = head.notes
+        if not isinstance(passed, Passed):
+            passed = head.notes = passed_of(head.headers)
+        self.status = head.status
+        self.raw_headers = head.headers
+        self.passed_headers = passed.headers
+        self.whole = body
+        self.seat = seat
+        self.attempts = attempts
+
+    async def read(self, limit_bytes: int) -> tuple[bytes, bytes | None]:
+        return self.whole or b"", None
+
+    async def close(self) -> None:
+        """The connection carries something else by now."""

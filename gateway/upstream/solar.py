@@ -14,9 +14,10 @@ import httpx
 from gateway.fleet.errand import Errand
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.member import Seat
+from gateway.upstream.exchange import Exchange
 from gateway.upstream.faults import looks_ill
 from gateway.upstream.line import Line, Parcel, Patience
-from gateway.upstream.reply import UpstreamAnswer
+from gateway.upstream.reply import UpstreamAnswer, WholeAnswer
 from gateway.upstream.retry import Again, NotServed, RetryRules, failure_of, refusal_of
 from gateway.upstream.transport import PooledTransport
 
@@ -51,21 +52,40 @@ class Solar:
         seat = self.fleet.seat(errand)
         failure = None
         if seat is not None:
+            line = self._lines[seat.member.place]
             try:
-                return await self._attempt(seat, parcel, errand)
+                exchange = line.at_once(parcel)
+            except httpx.LocalProtocolError as error:
+                raise failure_of(error, seat, errand) from None
+            if exchange is not None:
+                if on_sent is not None:
+                    on_sent()
+                try:
+                    await line.heard(exchange)
+                except BaseException:
+                    exchange.give_up()
+                    self._given_up(seat, errand)
+                    raise
+                if exchange.whole is not None:
+                    answer = WholeAnswer(*exchange.whole, seat, errand.attempts)
+                    seat.served(answer.all_headers)
+                    return answer
+            try:
+                return await self._attempt(seat, parcel, errand, exchange)
             except NotServed as not_served:
                 failure = not_served
         return await self._again.send(parcel, errand, failure)
 
-    async def _attempt(self, seat: Seat, parcel: Parcel, errand: Errand) -> UpstreamAnswer:
+    async def _attempt(
+        self, seat: Seat, parcel: Parcel, errand: Errand, begun: Exchange | None = None
+    ) -> UpstreamAnswer:
         """One attempt with one key. Raises `NotServed` where another may follow, `UpstreamUnavailable` where none may."""
         try:
-            status, headers, stream = await self._lines[seat.member.place].post(parcel)
+            status, headers, stream = await self._lines[seat.member.place].post(parcel, begun)
         except (httpx.TransportError, OSError) as error:  # TimeoutError is one
             raise failure_of(error, seat, errand) from None
         except BaseException:
-            errand.lose(seat.key_name, "given up while it was under way")
-            seat.given_up()
+            self._given_up(seat, errand)
             raise
         if parcel.on_sent is not None:
             parcel.on_sent()
@@ -76,6 +96,11 @@ class Solar:
             raise await refusal_of(answer, seat, errand)
         seat.served(answer.all_headers)
         return answer
+
+    def _given_up(self, seat: Seat, errand: Errand) -> None:
+        """The caller's time was up, or this worker stops."""
+        errand.lose(seat.key_name, "given up while it was under way")
+        seat.given_up()
 
     async def close(self) -> None:
         self.fleet.turns.close()

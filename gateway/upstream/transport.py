@@ -25,10 +25,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import httpx
 
-from gateway.upstream.answer import Answer
+from gateway.upstream.answer import Answer, Heads
 from gateway.upstream.exchange import Exchange
 from gateway.upstream.outgoing import Outgoing, to_wire_request
 from gateway.upstream.pool import Limits, Origin, Pool
@@ -54,7 +55,8 @@ class PooledTransport(httpx.AsyncBaseTransport):
     ) -> None:
         self._limits = Limits(connections_max, waiting_max, idle_expiry_s, buffer_max_bytes)
         self._ssl_context = ssl_context
-        self._head_max_bytes = head_max_bytes
+        self._heads = Heads()
+        self._new_answer = partial(Answer, head_only=False, head_max_bytes=head_max_bytes, heads=self._heads)
         self._tick_s = tick_s
         self._resend_if_closed_unanswered = resend_if_closed_unanswered
         self._pools: dict[OriginKey, Pool] = {}
@@ -91,6 +93,17 @@ class PooledTransport(httpx.AsyncBaseTransport):
             extensions={"http_version": answer.version, "reason_phrase": answer.reason},
         )
 
+    def at_once(self, origin: OriginKey, outgoing: Outgoing, timeouts: Timeouts) -> Exchange | None:
+        """Send a request whose body is known, where a free connection takes it at once; None where that needs a wait.
+
+        Wait for `heard`; what is not complete then goes on through `exchange`, which takes an exchange that has begun.
+        """
+        pool = self._pools.get(origin)
+        connection = None if pool is None or self._resend_if_closed_unanswered else pool.take_free()
+        if connection is None:
+            return None
+        return connection.begin(outgoing, self._new_answer, timeouts["read"], self._heads)
+
     async def exchange(
         self, origin: OriginKey, outgoing: Outgoing, timeouts: Timeouts, on_sent: Callable[[], None] | None = None
     ) -> Exchange:
@@ -99,14 +112,14 @@ class PooledTransport(httpx.AsyncBaseTransport):
         `on_sent` is called as soon as a connection has taken the request.
         """
         pool, again = self._pools.get(origin) or self._open_pool(origin), False
+        new_answer = partial(self._new_answer, head_only=True) if outgoing.head_only else self._new_answer
         while True:
             if again:
                 connection = await pool.take_fresh(timeouts.get("connect"), timeouts.get("pool"))
             else:
                 connection = pool.take_free() or await pool.take(timeouts.get("connect"), timeouts.get("pool"))
             was_used = connection.used
-            answer = Answer(head_only=outgoing.head_only, head_max_bytes=self._head_max_bytes)
-            exchange = connection.begin(outgoing, answer, timeouts.get("read"))
+            exchange = connection.begin(outgoing, new_answer, timeouts.get("read"))
             if on_sent is not None:
                 on_sent()
             try:
@@ -116,7 +129,7 @@ class PooledTransport(httpx.AsyncBaseTransport):
                 return exchange
             except (httpx.RemoteProtocolError, httpx.ReadError):
                 exchange.give_up()
-                unanswered = was_used and outgoing.pieces is None and not answer.begun
+                unanswered = was_used and outgoing.pieces is None and not exchange.answer.begun
                 if again or not (unanswered and self._resend_if_closed_unanswered):
                     raise
             except BaseException:

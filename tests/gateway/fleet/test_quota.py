@@ -127,7 +127,7 @@ def test_shown_limits_help_to_choose_and_hold_nothing_back() -> None:
     assert not quota.seems_open(0.0, 10)
     assert quota.may_send(0.0)
     assert quota.used(0.0) == (3, 30)
-    quota.corrected(0.0, 500)
+    quota.corrected(500)
     assert quota.used(0.0) == (3, 530)
     assert quota.seems_open(70.0, 10)
     assert not quota.seems_open(70.0, 1001)

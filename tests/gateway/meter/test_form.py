@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gateway.errors import InvalidRequest
 from gateway.meter.endpoint import DOCUMENTS, EXTRACTION
 from gateway.meter.form import read_form
-from gateway.meter.request import PAGES_MAX, output_tokens_bound, pages_bound, read_request
+from gateway.meter.request import PAGES_MAX, bounds_of, read_request
 
 KIND = "multipart/form-data; boundary=b"
 MODEL = b'Content-Disposition: form-data; name="model"'
@@ -84,5 +84,5 @@ def test_pages_of_an_extraction_are_its_images(images: int) -> None:
     body = b'{"model":"information-extract","messages":[%b0],"stream":true}' % (part * images)
     ask = read_request(EXTRACTION, body)
     assert (ask.pages_best, ask.streamed, ask.body) == (max(1, images), False, body)
-    assert output_tokens_bound(EXTRACTION, ask, ask.model) == 0
-    assert pages_bound(EXTRACTION) == PAGES_MAX
+    bounds = bounds_of(EXTRACTION, ask, 100, ask.model)
+    assert (bounds.prompt_tokens_max, bounds.output_tokens_max, bounds.pages_max) == (0, 0, PAGES_MAX)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import InvalidRequest
 from gateway.meter.endpoint import CHAT, EMBEDDINGS
-from gateway.meter.request import output_tokens_bound, read_request
+from gateway.meter.request import bounds_of, read_request
 from gateway.meter.sizes import SIZES, UNKNOWN_SIZE
 
 ADDED = b'"stream_options":{"include_usage":true},'
@@ -92,7 +92,7 @@ def test_embeddings_are_never_streamed_and_make_no_output() -> None:
     ask = read_request(EMBEDDINGS, body)
     assert not ask.streamed
     assert ask.body is body
-    assert output_tokens_bound(EMBEDDINGS, ask, ask.model) == 0
+    assert bounds_of(EMBEDDINGS, ask, 100, ask.model).output_tokens_max == 0
 
 
 @pytest.mark.parametrize(
@@ -151,10 +151,10 @@ def test_a_wrong_request_is_refused_and_the_field_is_named(body: bytes, param: s
 )
 def test_the_output_bound_is_what_the_request_can_at_most_bring(fields: str, bound: int) -> None:
     ask = read_request(CHAT, f'{{"model":"solar-pro4"{fields}}}'.encode())
-    assert output_tokens_bound(CHAT, ask, "solar-pro4") == bound
+    assert bounds_of(CHAT, ask, 100, "solar-pro4").output_tokens_max == bound
 
 
 def test_a_model_that_only_a_rate_card_knows_has_a_bound_too() -> None:
     ask = read_request(CHAT, b'{"model":"solar-next"}')
     assert "solar-next" not in SIZES
-    assert output_tokens_bound(CHAT, ask, "solar-next") == UNKNOWN_SIZE.output_tokens_max
+    assert bounds_of(CHAT, ask, 100, "solar-next").output_tokens_max == UNKNOWN_SIZE.output_tokens_max

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.upstream.answer import Answer
+from gateway.upstream.answer import Answer, Heads
 from gateway.upstream.outgoing import to_wire_request
 
 HEAD_MAX_BYTES = 65_536
@@ -150,3 +150,39 @@ def test_a_method_that_is_none_is_not_sent(method: str) -> None:
 def test_a_synchronous_body_is_not_sent() -> None:
     with pytest.raises(httpx.LocalProtocolError):
         wire_of(httpx.Request("POST", "http://h/", content=iter([b"x"])))
+
+
+@given(answers(), st.binary(max_size=40), tails)
+def test_a_known_head_says_what_the_parser_said_and_only_of_an_answer_that_is_all_there(
+    wire_and_body: tuple[bytes, bytes], other_body: bytes, tail: bytes
+) -> None:
+    wire, body = wire_and_body
+    heads = Heads()
+    assert heads.whole_in(wire) is None  # nothing is known yet
+    Answer(head_only=False, head_max_bytes=HEAD_MAX_BYTES, heads=heads).feed(wire)
+    interim = b"HTTP/1.1 100 Go\r\n\r\n" + wire
+    for data in (wire, wire + tail, wire[:-1], wire.removesuffix(body) + other_body, interim):
+        parsed, whole = Answer(head_only=False, head_max_bytes=HEAD_MAX_BYTES), heads.whole_in(data)
+        if whole is not None:
+            known, known_body = whole
+            parsed.feed(data)
+            assert (parsed.complete, parsed.status, parsed.headers) == (True, known.status, known.headers)
+            assert (parsed.reusable, parsed.take()) == (known.reusable, known_body)
+    is_plain = wire.startswith(b"HTTP/1.1 200 OK\r\ncontent-length") and body
+    assert (heads.whole_in(wire) is not None) == bool(is_plain)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 400 Bad\r\ncontent-length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 2\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: %b\r\n\r\n" % (b"y" * 66_000),
+    ],
+)
+def test_a_refusal_events_and_a_huge_head_are_parsed_each_time(head: bytes) -> None:
+    heads = Heads()
+    answer = Answer(head_only=False, head_max_bytes=100_000, heads=heads)
+    answer.feed(head + b"{}")
+    assert answer.complete
+    assert heads.whole_in(head + b"{}") is None
