@@ -40,6 +40,7 @@ chaos: $(STAMP)                                              ## kills and cuts u
 
 rules:                                                       ## what Prometheus itself says of our rules (needs its promtool: Debian's package prometheus)
 	promtool check config deploy/prometheus.yml
+	promtool test rules deploy/alerts.test.yaml
 
 sbom: $(STAMP)                                               ## sbom.cdx.json: what the image is made of, by name, version and hash (CycloneDX)
 	$(BIN)/cyclonedx-py requirements requirements-deploy.lock --pyproject pyproject.toml --mc-type application --output-reproducible \

@@ -125,6 +125,11 @@ STRIPE_TASKS = Counter(
 STRIPE_EVENTS = Counter(
     "solar_stripe_events_total", "Deliveries from Stripe: accepted, repeated, and refused by why", ["found"]
 )
+RECONCILIATIONS = Counter(
+    "solar_reconciliations_total",
+    "Comparisons of a month's ledger with upstream's usage export, by whether they agree",
+    ["agrees"],
+)
 
 
 def count_absorbed(nano_usd: int) -> None:

@@ -24,6 +24,7 @@ from gateway.edge.finance import month_of
 from gateway.edge.period import checked_zone
 from gateway.edge.wire import to_wire_instant
 from gateway.errors import Conflict, InvalidRequest
+from gateway.metrics import RECONCILIATIONS
 
 _LATE_S = 900
 """Upstream dates a call by its end: no call runs longer than this (the longest of the deadlines that can be set is shorter)."""
@@ -81,7 +82,9 @@ async def _report(session: Session, of: Month, row: UpstreamExport | None) -> di
             "findings": [],
             "agrees": None,
         } | {"what_to_do": [_IMPORT_FIRST]}
-    return head | to_wire_compared(compare(expected, from_wire_export(row.csv, of), names))
+    compared = to_wire_compared(compare(expected, from_wire_export(row.csv, of), names))
+    RECONCILIATIONS.labels("yes" if compared["agrees"] else "no").inc()
+    return head | compared
 
 
 def _to_wire_import(row: UpstreamExport) -> dict[str, Any]:

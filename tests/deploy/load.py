@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import json
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -30,8 +33,20 @@ async def new_key(client: httpx.AsyncClient, world: World, *, grant_tokens: int 
     return {"authorization": f"Bearer {key['secret']}"}
 
 
+@dataclass(frozen=True)
+class Failure:
+    """A call that did not end well; instants by the monotonic clock."""
+
+    outcome: str
+    began_s: float
+    ended_s: float
+
+
 class Load:
-    """Callers that call, whole and streamed in turn, until told to stop; each answer is looked at."""
+    """Callers that call, whole and streamed in turn, until told to stop; each answer is looked at.
+
+    `good` is a whole answer that says its cost; `costless` one that is whole, and says none; else the status and the stable code.
+    """
 
     def __init__(
         self, client: httpx.AsyncClient, headers: dict[str, str], *, callers: int = CALLERS, text: str = "안녕?"
@@ -41,32 +56,58 @@ class Load:
         self._body = body_of(messages=[{"role": "user", "content": text}])
         self._stop = asyncio.Event()
         self.outcomes: collections.Counter[str] = collections.Counter()
+        self.failures: list[Failure] = []
+        self.good_spans_s: list[tuple[float, float]] = []
+        """When each good call began and ended."""
+        self.in_a_row = [0] * callers
+        """Good calls of each caller since its last failure."""
         self._callers = [asyncio.ensure_future(self._caller(number)) for number in range(callers)]
 
     async def _caller(self, number: int) -> None:
         turn = number
         while not self._stop.is_set():
             turn += 1
+            began_s = time.monotonic()
             try:
-                self.outcomes[await (self._stream() if turn % 2 else self._whole())] += 1
+                outcome = await (self._stream() if turn % 2 else self._whole())
             except httpx.HTTPError as error:
-                self.outcomes[type(error).__name__] += 1
+                outcome = type(error).__name__
+            self.outcomes[outcome] += 1
+            if outcome == "good":
+                self.good_spans_s.append((began_s, time.monotonic()))
+                self.in_a_row[number] += 1
+            else:
+                self.failures.append(Failure(outcome, began_s, time.monotonic()))
+                self.in_a_row[number] = 0
 
     async def _whole(self) -> str:
         answer = await self._client.post("/v1/chat/completions", json=self._body, headers=self._headers)
-        return "good" if answer.is_success and "x-solar-cost" in answer.headers else f"{answer.status_code}"
+        if answer.is_success:
+            return "good" if "x-solar-cost" in answer.headers else "costless"
+        return _refusal_of(answer, answer.text)
 
     async def _stream(self) -> str:
         body = {**self._body, "stream": True, "stream_options": {"include_usage": True}}
         async with self._client.stream("POST", "/v1/chat/completions", json=body, headers=self._headers) as answer:
             text = (await answer.aread()).decode()
-        if answer.is_success and text.rstrip().endswith("data: [DONE]") and '"cost"' in text:
-            return "good"
-        return f"{answer.status_code} {text[-200:]}"
+        if not answer.is_success:
+            return _refusal_of(answer, text)
+        if text.rstrip().endswith("data: [DONE]"):
+            return "good" if '"cost"' in text else "costless"
+        return f"200 {text[-200:]}"
+
+    def settle_down(self) -> None:
+        """Count anew who is answered well."""
+        self.in_a_row = [0] * len(self.in_a_row)
 
     async def over(self) -> None:
         self._stop.set()
         await asyncio.gather(*self._callers)
+
+
+def _refusal_of(answer: httpx.Response, text: str) -> str:
+    again = " with retry-after" if int(answer.headers.get("retry-after", 0)) > 0 else ""
+    return f"{answer.status_code} {json.loads(text)['error']['code']}{again}"
 
 
 def body_of(**fields: Any) -> dict[str, Any]:
