@@ -157,16 +157,13 @@ def list_cost(usage: Usage, prices: ModelPrice) -> Decimal:
 
 def cost(usage: Usage, granted: Usage, prices: ModelPrice, discount: Decimal) -> Decimal:
     """The exact cost of a call, USD: Σ (count − granted) × price × (1 − discount)."""
-    return _decimal(usage, granted, unit_prices(prices, discount))
+    each = unit_prices(prices, discount)
+    return shift(units(usage, granted, each), -each.places)
 
 
 def cost_at(price: Price, usage: Usage, granted: Usage = NOTHING) -> Decimal:
     """`cost` at a price whose units were worked out when it was decided."""
-    return _decimal(usage, granted, price.units)
-
-
-def _decimal(usage: Usage, granted: Usage, each: UnitPrices) -> Decimal:
-    return shift(units(usage, granted, each), -each.places)
+    return shift(units(usage, granted, price.units), -price.units.places)
 
 
 def units(usage: Usage, granted: Usage, each: UnitPrices) -> int:

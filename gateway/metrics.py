@@ -139,30 +139,26 @@ def count_absorbed(nano_usd: int) -> None:
 
 
 class _Spread:
-    """A histogram's observations, kept as plain numbers."""
+    """A histogram's observations, kept as plain numbers until they are written out."""
 
-    __slots__ = ("_bounds", "_buckets", "_series", "_sum")
+    __slots__ = ("_bounds", "_seen", "_series", "saw")
 
     def __init__(self, series: Histogram, bounds: Sequence[float]) -> None:
         self._series = series
         self._bounds = bounds
-        self._clear()
-
-    def _clear(self) -> None:
-        self._buckets = [0] * (len(self._bounds) + 1)
-        self._sum = 0.0
-
-    def saw(self, seconds: float) -> None:
-        self._buckets[bisect.bisect_left(self._bounds, seconds)] += 1
-        self._sum += seconds
+        self._seen: list[float] = []
+        self.saw = self._seen.append
 
     def flush(self) -> None:
+        seen, buckets = self._seen, [0] * (len(self._bounds) + 1)
+        for seconds in seen:
+            buckets[bisect.bisect_left(self._bounds, seconds)] += 1
         # A histogram takes one observation at a time; its own counters take many (prometheus-client 0.26).
-        for bucket, count in zip(self._series._buckets, self._buckets, strict=True):
+        for bucket, count in zip(self._series._buckets, buckets, strict=True):
             if count:
                 bucket.inc(count)
-        self._series._sum.inc(self._sum)
-        self._clear()
+        self._series._sum.inc(sum(seen))
+        seen.clear()
 
 
 def _no_holds() -> tuple[int, int]:

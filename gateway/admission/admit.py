@@ -16,7 +16,6 @@ import structlog
 from msgspec.structs import replace
 from redis.exceptions import ResponseError
 
-from billing.ledger.record import to_wire_record
 from billing.money import nano_usd_up
 from billing.prices import cost_at
 from billing.usage import NOTHING, less
@@ -29,10 +28,9 @@ from gateway.admission.records import (
     from_wire_usage,
     granted_usage,
     offline_bound_nano,
-    record_of,
     to_wire_admission,
     to_wire_place,
-    to_wire_usage,
+    to_wire_settlement,
 )
 from gateway.admission.standby import Standby
 from gateway.call import PREPAID_SCOPE, Call, Caller, Hold, Outcome, Settlement
@@ -49,13 +47,10 @@ from gateway.spool.journal import JournalRefused
 from gateway.spool.owed import Owed
 
 log = structlog.get_logger("admission")
-_MS = 1_000_000
 _SYNC_ATTEMPTS = 2
 _REBUILD_WAIT_S = 10.0
 _REBUILD_POLL_S = 0.05
 _HOLDS_POLL_S, _HOLDS_POLL_MAX_S = 0.02, 0.2
-_UNDRAINED_MS = 86_400_000
-"""How long a settled call is known by its id while its record is not in the ledger; the drain shortens it."""
 _NO_LIMITS = (-1, 0, 0, -1, 0, 0)
 """What is left of them nobody knows while Redis is away."""
 _TO_FREE_MAX = 10_000
@@ -139,22 +134,28 @@ class Admission:
         """Set aside what the call may cost at most, or as much as its budget covers where that will do, or refuse it."""
         caller = call.caller
         operation = to_wire_admission(call, prices_version, self._hold_ms)
+        shard = shard_of(caller.account_id, self._shards) if self._shards > 1 else 0
         syncs, deadline = 0, time.monotonic() + _REBUILD_WAIT_S
         until, pause_s = None, _HOLDS_POLL_S
         while time.monotonic() < deadline:
             try:
-                reply = await self._ask(caller.account_id, operation)
+                reply = await self._ticker.ask(shard, operation)
                 if reply[0] == "ok":
-                    self._standby.admitted(call)
-                    return Hold(call, reply[2], to_wire_limits(reply[1]), reply[3])
+                    if self._standby.gives_shares:
+                        self._standby.admitted(call)
+                    return Hold(call, reply[2], to_wire_limits(*reply[1]), reply[3])
                 if reply[0] == "sync" and syncs < _SYNC_ATTEMPTS:
                     syncs += 1
                     await self.sync(caller, str(call.month))
                     continue
-            except (ServiceUnavailable, asyncio.CancelledError) as error:
-                self._free_later(call)  # it may have been admitted all the same
-                if isinstance(error, ServiceUnavailable):
-                    return await self._let_through(call)
+            except (StoreUnavailable, ServiceUnavailable):
+                try:
+                    return await self._let_through(call)  # what Redis may hold for it all the same is its hold
+                except BaseException:
+                    self._free_later(call)
+                    raise
+            except asyncio.CancelledError:
+                self._free_later(call)
                 raise
             if reply[0] == "stale":
                 raise StaleCaller
@@ -185,12 +186,6 @@ class Admission:
             return None
         return replace(call, prompt_tokens_max=bound)
 
-    def _learn(self, call: Call, outcome: Outcome) -> None:
-        usage = outcome.usage
-        if outcome.estimated_reason is None and call.prompt_tokens_max:
-            counted = usage.input_tokens + usage.cached_input_tokens
-            self._prompts.learn(call.caller.account_id, call.price.model, call.prompt_tokens_best, counted)
-
     async def _let_through(self, call: Call) -> Hold:
         """Redis is away: within the worker's share of the account's exposure a call goes on all the same."""
         amount_nano = offline_bound_nano(call)
@@ -213,18 +208,17 @@ class Admission:
         """
         call, usage, price = hold.call, outcome.usage, hold.call.price
         if call.continues is not None:
-            self._free_later(
-                call
-            )  # it is booked, and what the first attempt held given back, under the first attempt's id
-        operation = (
-            *("S", call.entry_id.hex, call.caller.account_id, *to_wire_place(call), call.accepted_ns // _MS),
-            *(to_wire_usage(usage), price.pico, to_wire_record(record_of(call, outcome, upstream_key))),
-            *(_UNDRAINED_MS, hold.amount_nano_usd),
-        )
+            # It is booked, and what the first attempt held given back, under the first attempt's id.
+            self._free_later(call)
+        operation = to_wire_settlement(call, outcome, upstream_key, hold.amount_nano_usd)
+        shard = shard_of(call.caller.account_id, self._shards) if self._shards > 1 else 0
         deadline = time.monotonic() + self._settle_retry_s
         while True:
             try:
-                reply = await self._tell_settled(call, operation)
+                again = call.continues is not None
+                reply = await (self._tell_settled(call, operation) if again else self._ticker.ask(shard, operation))
+                if reply[0] == "sync":
+                    reply = await self._tell_settled(call, operation)
                 break
             except (StoreUnavailable, ServiceUnavailable, StaleCaller):
                 most_nano = nano_usd_up(cost_at(price, usage))
@@ -235,11 +229,16 @@ class Admission:
                     self._owed.add(call.id.hex, partial(self._is_settled, call, operation, most_nano, booked))
                     raise NotBooked(booked) from None
                 await asyncio.sleep(0.05)
-        self._standby.settled(call, operation, reply)
-        self._learn(call, outcome)
-        granted, absorbed = granted_usage(reply[2]), from_wire_usage(reply[3])
+        self._standby.settled(shard, call, operation, reply)
+        if outcome.estimated_reason is None and call.prompt_tokens_max:
+            counted = usage.input_tokens + usage.cached_input_tokens
+            self._prompts.learn(call.caller.account_id, price.model, call.prompt_tokens_best, counted)
+        _, charged_nano, taken, lost, _ = reply
+        if not taken and not lost:
+            return Settlement(NOTHING, cost_at(price, usage), int(charged_nano))
+        granted, absorbed = granted_usage(taken), from_wire_usage(lost)
         charged = usage if absorbed is NOTHING else less(usage, absorbed)
-        return Settlement(granted, cost_at(price, charged, granted), int(reply[1]), absorbed)
+        return Settlement(granted, cost_at(price, charged, granted), int(charged_nano), absorbed)
 
     async def _is_settled(self, call: Call, operation: tuple[Any, ...], most_nano: int, booked: asyncio.Event) -> bool:
         """Try once more to have a settlement booked that its asker has given up."""
@@ -252,7 +251,7 @@ class Admission:
             log.error("settlement_refused", kind=type(error).__name__, call_id=call.id.hex, kept=operation)
             return True  # it can never be told
         else:
-            self._standby.settled(call, operation, reply)
+            self._standby.settled(shard_of(call.caller.account_id, self._shards), call, operation, reply)
         booked.set()
         return True
 
@@ -363,7 +362,7 @@ def not_covered(scope: str, why: str, headers: dict[str, str] | None = None) -> 
 
 def _refusal(reply: list[Any]) -> Exception:
     _, reason, scope, wait_ms, limits = reply
-    headers = to_wire_limits(limits)
+    headers = to_wire_limits(*limits)
     if reason == "money":
         return not_covered(scope, "does not cover this call", headers)
     kind, _, model = (*scope.split(":", 2), "")[:3]

@@ -30,7 +30,6 @@ _TICK = "\n".join(
 )
 
 Reply = list[Any]
-_Asked = list[tuple[bytes, asyncio.Future[Reply]]]
 NAME = f"solar_tick_{hashlib.sha256(_TICK.encode()).hexdigest()[:16]}"
 _NAME_WHEN_FULL = f"{NAME}_when_full"
 """The same, for ticks that Redis runs even where it is out of memory: what acknowledges records makes room."""
@@ -41,8 +40,8 @@ redis.register_function{{function_name = '{_NAME_WHEN_FULL}', callback = tick, f
 """
 _LOAD: Command = ("FUNCTION", "LOAD", LIBRARY)
 _LOADS_MAX = 3
-_ACKNOWLEDGES = ord("D")
-_LETTER_AT = 2
+_ACKNOWLEDGES = "D"
+_NAME_AT = 1
 _AWAY = ("LOADING", "READONLY", "OOM", "MASTERDOWN", "MISCONF", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
 """Refusals that pass: it loads its data, lost its master, is full, hangs in a script, is on the move."""
 _NOT_LOADED = "ERR Function not found"
@@ -58,34 +57,68 @@ class Circuit:
     """
 
     def __init__(self) -> None:
-        self._open: dict[int, float] = {}
+        self.open_since: dict[int, float] = {}
+        """Shards, and when they did not answer for the first time, on the monotonic clock."""
         self.opened = asyncio.Event()
         """Something has opened since this was last cleared."""
 
     def is_open(self, shard: int) -> bool:
-        return shard in self._open
+        return shard in self.open_since
 
     def failed(self, shard: int) -> None:
         """It did not answer."""
-        if shard not in self._open:
-            self._open[shard] = time.monotonic()
+        if shard not in self.open_since:
+            self.open_since[shard] = time.monotonic()
             self.opened.set()
 
     def works(self, shard: int) -> None:
         """It answers again."""
-        self._open.pop(shard, None)
+        self.open_since.pop(shard, None)
 
     def open_for_s(self, shard: int) -> float:
         """How long it has not answered; 0 where it does."""
-        return time.monotonic() - self._open[shard] if shard in self._open else 0.0
+        return time.monotonic() - self.open_since[shard] if shard in self.open_since else 0.0
 
     @property
     def open_shards(self) -> frozenset[int]:
-        return frozenset(self._open)
+        return frozenset(self.open_since)
 
 
 class CircuitOpen(StoreUnavailable):
     """The operation was not sent: its shard does not answer just now."""
+
+
+class _Batch:
+    """One script call: the command with its packed operations, and who waits for the reply to each."""
+
+    __slots__ = ("command", "shard", "waiting")
+
+    def __init__(self, shard: int, stream_max: int) -> None:
+        self.shard = shard
+        self.command: list[bytes | str | int] = ["FCALL", NAME, 1, stream_key(shard), stream_max]
+        self.waiting: list[asyncio.Future[Reply]] = []
+
+    def resolve(self, packed: bytes) -> None:
+        """The script's replies, in the order of its operations."""
+        try:
+            replies = _decode(packed)
+        except msgspec.DecodeError:
+            self.fail(StoreUnavailable("what answered is no Redis of ours"))
+            return
+        for future, reply in zip(self.waiting, replies, strict=True):
+            if future.done():
+                continue
+            if reply[0] == "defect":
+                future.set_exception(ResponseError(reply[1]))
+            else:
+                future.set_result(reply)
+
+    def fail(self, error: Exception) -> None:
+        """Nobody knows whether the operations took effect."""
+        for future in self.waiting:
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # an asker that is gone is no error of ours
 
 
 class Ticker:
@@ -95,7 +128,9 @@ class Ticker:
         self._pipe = pipe
         self._batch_max = batch_max
         self._stream_max = stream_max
-        self._waiting: dict[int, _Asked] = {}
+        self._batches: list[_Batch] = []
+        self._open: dict[int, _Batch] = {}
+        """Of these, the ones that have room for more operations of their shard."""
         self._sent: set[asyncio.Future[Any]] = set()
         self.circuit: Circuit | None = None
         """Where somebody probes the shards that do not answer, asking one of them fails at once."""
@@ -103,85 +138,62 @@ class Ticker:
     def ask(self, shard: int, operation: Sequence[Any], *, through: bool = False) -> asyncio.Future[Reply]:
         """Queue an operation for the end of this tick; the future has the script's reply to it. `through` an open circuit as well."""
         loop = asyncio.get_running_loop()
-        if self.circuit is not None and not through and self.circuit.is_open(shard):
-            refused: asyncio.Future[Reply] = loop.create_future()
-            refused.set_exception(CircuitOpen("Redis does not answer just now"))
-            refused.exception()  # an asker that is gone is no error of ours
-            return refused
-        if not self._waiting:
-            loop.call_soon(self._send_all)
         future: asyncio.Future[Reply] = loop.create_future()
-        self._waiting.setdefault(shard, []).append((_encode(operation), future))
+        if self.circuit is not None and shard in self.circuit.open_since and not through:
+            future.set_exception(CircuitOpen("Redis does not answer just now"))
+            future.exception()  # an asker that is gone is no error of ours
+            return future
+        batch = self._open.get(shard)
+        if batch is None:
+            if not self._batches:
+                loop.call_soon(self._send_all)
+            batch = self._open[shard] = _Batch(shard, self._stream_max)
+            self._batches.append(batch)
+        batch.command.append(_encode(operation))
+        batch.waiting.append(future)
+        if operation[0] == _ACKNOWLEDGES:
+            batch.command[_NAME_AT] = _NAME_WHEN_FULL
+        if len(batch.waiting) >= self._batch_max:
+            del self._open[shard]
         return future
 
     def _send_all(self) -> None:
-        waiting, self._waiting = self._waiting, {}
-        parts = [
-            (shard, asked[start : start + self._batch_max])
-            for shard, asked in waiting.items()
-            for start in range(0, len(asked), self._batch_max)
-        ]
-        commands = [self._command(shard, asked) for shard, asked in parts]
-        for (shard, asked), sent in zip(parts, self._pipe.ask_many(commands), strict=True):
-            self._expect(shard, asked, sent, _LOADS_MAX)
+        batches, self._batches = self._batches, []
+        self._open.clear()
+        commands = [tuple(batch.command) for batch in batches]
+        for batch, sent in zip(batches, self._pipe.ask_many(commands), strict=True):
+            self._expect(batch, sent, _LOADS_MAX)
 
     def lengths(self, shards: int) -> list[asyncio.Future[int]]:
         """How many records each shard's usage stream holds; asked in one write a node."""
         return self._pipe.ask_many([("XLEN", stream_key(shard)) for shard in range(shards)])
 
-    def _command(self, shard: int, asked: _Asked) -> Command:
-        operations = [operation for operation, _ in asked]
-        name = _NAME_WHEN_FULL if any(packed[_LETTER_AT] == _ACKNOWLEDGES for packed in operations) else NAME
-        return ("FCALL", name, 1, stream_key(shard), self._stream_max, *operations)
-
-    def _expect(self, shard: int, asked: _Asked, sent: asyncio.Future[Any], loads_left: int) -> None:
+    def _expect(self, batch: _Batch, sent: asyncio.Future[Any], loads_left: int) -> None:
         self._sent.add(sent)
-        sent.add_done_callback(partial(self._answered, shard, asked, loads_left))
+        sent.add_done_callback(partial(self._answered, batch, loads_left))
 
-    def _answered(self, shard: int, asked: _Asked, loads_left: int, sent: asyncio.Future[Any]) -> None:
+    def _answered(self, batch: _Batch, loads_left: int, sent: asyncio.Future[Any]) -> None:
         self._sent.discard(sent)
         if sent.cancelled():
-            _fail(asked, StoreUnavailable("the gateway is stopping"))
+            batch.fail(StoreUnavailable("the gateway is stopping"))
             return
         error = sent.exception()
         if loads_left and isinstance(error, ResponseError) and str(error) == _NOT_LOADED:
             # A new Redis, or one that was emptied: nothing of this batch has run yet.
-            self._expect(shard, asked, self._pipe.ask_behind(_LOAD, self._command(shard, asked)), loads_left - 1)
+            self._expect(batch, self._pipe.ask_behind(_LOAD, tuple(batch.command)), loads_left - 1)
         elif isinstance(error, ResponseError) and not str(error).startswith(_AWAY):
-            _fail(asked, error)
+            batch.fail(error)
         elif error is not None:
             if self.circuit is not None and not isinstance(error, StoreBusy):
-                self.circuit.failed(shard)
-            _fail(asked, StoreUnavailable(type(error).__name__))
+                self.circuit.failed(batch.shard)
+            batch.fail(StoreUnavailable(type(error).__name__))
         else:
-            _resolve(asked, sent.result())
+            batch.resolve(sent.result())
 
     async def close(self) -> None:
         """Send what is queued, wait for what is under way, then leave."""
         self._send_all()
         await self._pipe.close()
-
-
-def _resolve(asked: _Asked, packed: bytes) -> None:
-    try:
-        replies = _decode(packed)
-    except msgspec.DecodeError:
-        _fail(asked, StoreUnavailable("what answered is no Redis of ours"))
-        return
-    for (_, future), reply in zip(asked, replies, strict=True):
-        if future.done():
-            continue
-        if reply[0] == "defect":
-            future.set_exception(ResponseError(reply[1]))
-        else:
-            future.set_result(reply)
-
-
-def _fail(asked: _Asked, error: Exception) -> None:
-    for _, future in asked:
-        if not future.done():
-            future.set_exception(error)
-            future.exception()  # an asker that is gone is no error of ours
 
 
 def stream_key(shard: int) -> str:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 
-
-def to_wire_limits(limits: Sequence[int]) -> dict[str, str]:
-    """[requests limit, remaining, reset_ms, tokens limit, remaining, reset_ms]; −1 for no such limit → headers."""
-    requests_limit, requests, requests_ms, tokens_limit, tokens, tokens_ms = limits
+def to_wire_limits(
+    requests_limit: int, requests: int, requests_ms: int, tokens_limit: int, tokens: int, tokens_ms: int
+) -> dict[str, str]:
+    """(requests limit, remaining, reset_ms, tokens limit, remaining, reset_ms), as the script says it; −1 for no such limit → headers."""
     headers: dict[str, str] = {}
     if requests_limit >= 0:
-        headers["x-ratelimit-limit-requests"] = str(requests_limit)
-        headers["x-ratelimit-remaining-requests"] = str(requests)
-        headers["x-ratelimit-reset-requests"] = _to_wire_seconds(requests_ms)
+        headers = {
+            "x-ratelimit-limit-requests": f"{requests_limit}",
+            "x-ratelimit-remaining-requests": f"{requests}",
+            "x-ratelimit-reset-requests": f"{requests_ms / 1000:.3f}s",
+        }
     if tokens_limit >= 0:
-        headers["x-ratelimit-limit-tokens"] = str(tokens_limit)
-        headers["x-ratelimit-remaining-tokens"] = str(tokens)
-        headers["x-ratelimit-reset-tokens"] = _to_wire_seconds(tokens_ms)
+        headers["x-ratelimit-limit-tokens"] = f"{tokens_limit}"
+        headers["x-ratelimit-remaining-tokens"] = f"{tokens}"
+        headers["x-ratelimit-reset-tokens"] = f"{tokens_ms / 1000:.3f}s"
     return headers
-
-
-def _to_wire_seconds(ms: int) -> str:
-    return f"{ms // 1000}.{ms % 1000:03d}s"

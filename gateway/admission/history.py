@@ -23,7 +23,7 @@ from billing.money import nano_usd_up
 from billing.terms import Counters
 from gateway.admission.batch import Reply, Ticker, shard_of
 from gateway.admission.recall import Kept, Operation, Recall, Told, freeing, kept_settlement, restoring
-from gateway.call import PREPAID_SCOPE, Call
+from gateway.call import PREPAID_SCOPE
 from gateway.clock import to_ns
 from gateway.errors import ServiceUnavailable
 from gateway.metrics import HISTORIES, RETOLD_RECORDS
@@ -100,24 +100,22 @@ class History:
         self._eras = [0] * shards
         self._locks = [asyncio.Lock() for _ in range(shards)]
         each_max = max(64, bounds.records_max // shards)
-        self._recalls = [Recall(records_max=each_max, freed_s=bounds.freed_s) for _ in range(shards)]
+        self.recalls = [Recall(records_max=each_max, freed_s=bounds.freed_s) for _ in range(shards)]
         self.open_holds: Callable[[int], Iterable[Operation]] = lambda shard: ()
         """The registrations of a shard's open calls."""
         self.others: Callable[[int], Awaitable[None]] = _nobody
         """Whoever else has something to tell a shard that is back."""
+        self.replayed: Callable[[int], Awaitable[None]] = _nobody
+        """Whoever told Redis of late what journals held."""
         self.confirmed: Callable[[int], None] = _no_news
         """Whoever wants to know that a shard lives, with the history that is known."""
         self.live_workers = 0
 
     # ---- what calls leave here ----------------------------------------------------------------------------------------------
 
-    def settled(self, shard: int, call: Call, operation: Operation, reply: Reply) -> None:
-        """Redis has taken a settlement."""
-        self._recalls[shard].settled(Told(call, operation, reply, reply[4]))
-
     def freed(self, shard: int, operation: Operation) -> None:
         """Redis was told that a call is not served."""
-        self._recalls[shard].freed(operation, time.monotonic())
+        self.recalls[shard].freed(operation, time.monotonic())
 
     # ---- heartbeats ---------------------------------------------------------------------------------------------------------
 
@@ -128,7 +126,7 @@ class History:
             bounds_ms = int(bounds.rebuild_s * 1000), int(bounds.live_s * 1000)
             _, era, upto, included, self.live_workers = await self._ask(shard, ("B", self._worker, known, *bounds_ms))
             if known == era:
-                self._recalls[shard].confirm(upto, included=bool(included), now_s=time.monotonic())
+                self.recalls[shard].confirm(upto, included=bool(included), now_s=time.monotonic())
                 self.confirmed(shard)
                 return
             if known:
@@ -154,7 +152,7 @@ class History:
     # ---- told again ---------------------------------------------------------------------------------------------------------
 
     async def _tell_again(self, shard: int) -> None:
-        recall, holds = self._recalls[shard], list(self.open_holds(shard))
+        recall, holds = self.recalls[shard], list(self.open_holds(shard))
         settled, freed = recall.take()
         again: list[Told] = []
         try:
@@ -166,6 +164,7 @@ class History:
             recall.put_back([*again, *settled[len(again) :]])
             raise
         recall.put_back(again)
+        await self.replayed(shard)
         await self.others(shard)
         RETOLD_RECORDS.inc(len(again))
         log.warning("history_moved", shard=shard, holds=len(holds), given_back=len(freed), settled=len(settled))

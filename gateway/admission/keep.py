@@ -66,46 +66,44 @@ class Keeper:
         self.terms = terms
         self.shards = shards
         self.grow: Grow = _never
-        self._leases: dict[str, Lease] = {}
+        self.leases: dict[str, Lease] = {}
+        """Those that have not ended, by the ids of their calls."""
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, hold: Hold) -> Lease:
         """Keep a hold until its lease is ended."""
         loop = asyncio.get_running_loop()
-        lease = self._leases[hold.call.id.hex] = Lease(self, hold, loop)
+        lease = self.leases[hold.call.id.hex] = Lease(self, hold, loop)
         if self._timer is None:
             self._timer = loop.call_later(self.terms.sent_mark_s, self._look, loop)
         return lease
 
-    def end(self, lease: Lease) -> None:
-        self._leases.pop(lease.hold.call.id.hex, None)
-
     def keeps(self, lease: Lease) -> bool:
         """Is its call still under way?"""
-        return self._leases.get(lease.hold.call.id.hex) is lease
+        return self.leases.get(lease.hold.call.id.hex) is lease
 
     def registrations(self, shard: int) -> list[tuple[Any, ...]]:
         """How a Redis that may not know them is told of a shard's open calls (`history.lua`, H)."""
-        leases = self._leases.values()
+        leases = self.leases.values()
         return [x.registration() for x in leases if shard_of(x.hold.call.caller.account_id, self.shards) == shard]
 
     def open_calls(self) -> Iterator[Call]:
         """The calls that are not over yet."""
-        return (lease.hold.call for lease in self._leases.values())
+        return (lease.hold.call for lease in self.leases.values())
 
     def __len__(self) -> int:
-        return len(self._leases)
+        return len(self.leases)
 
     def held(self) -> tuple[int, int]:
         """(how many holds are open, what admission set aside for them in nano-USD)."""
-        return len(self._leases), sum(lease.hold.amount_nano_usd for lease in self._leases.values())
+        return len(self.leases), sum(lease.hold.amount_nano_usd for lease in self.leases.values())
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now_s = loop.time()
-        for lease in tuple(self._leases.values()):
+        for lease in tuple(self.leases.values()):
             if now_s >= lease.due_s:
                 lease.tell()
-        self._timer = loop.call_later(self.terms.sent_mark_s, self._look, loop) if self._leases else None
+        self._timer = loop.call_later(self.terms.sent_mark_s, self._look, loop) if self.leases else None
 
 
 class Lease:
@@ -217,7 +215,7 @@ class Lease:
 
     def end(self) -> None:
         """The call is over: what becomes of its hold is decided elsewhere."""
-        self._keeper.end(self)
+        self._keeper.leases.pop(self.hold.call.id.hex, None)
 
     def tell(self) -> None:
         """Tell what is known now; while an answer is due, that is enough."""

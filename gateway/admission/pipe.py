@@ -62,6 +62,8 @@ class Pipe:
         link = self._link
         if link is None or link.broken or link.waiting_count + len(commands) > self._waiting_max:
             return [self.ask(*command) for command in commands]
+        if len(commands) == 1:
+            return [link.ask(commands[0])]
         with link.corked():
             return [link.ask(command) for command in commands]
 

@@ -38,8 +38,9 @@ class Recall:
         self._freed: deque[tuple[float, Operation]] = deque(maxlen=records_max)
         self._freed_s = freed_s
 
-    def settled(self, told: Told) -> None:
-        self._settled.append(told)
+    def settled(self, call: Call, operation: Operation, reply: Sequence[Any]) -> None:
+        """Redis has taken a settlement."""
+        self._settled.append(Told(call, operation, reply, reply[4]))
 
     def freed(self, operation: Operation, now_s: float) -> None:
         self._freed.append((now_s, operation))

@@ -10,23 +10,14 @@ from typing import Any
 
 from msgspec import structs
 
-from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts, to_wire_prices, to_wire_record
+from billing.ledger.record import ORPHANED, UsageRecord, to_wire_counts, to_wire_record
 from billing.usage import GRANT_ORDER, NOTHING, Usage, less
 from gateway.call import Call, Outcome, RateLimit
 
 _MS = 1_000_000
+UNDRAINED_MS = 86_400_000
+"""How long a settled call is known by its id while its record is not in the ledger; the drain shortens it."""
 _BEYOND_CAP, _BEYOND_HOLD = "beyond the cap", "beyond its hold"
-
-
-def to_wire_usage(usage: Usage) -> list[int]:
-    """Counts in the script's order."""
-    return [
-        usage.output_tokens,
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.standard_pages,
-        usage.enhanced_pages,
-    ]
 
 
 def from_wire_usage(counts: list[int]) -> Usage:
@@ -52,10 +43,44 @@ def to_wire_place(call: Call) -> tuple[tuple[RateLimit, ...], int, list[tuple[st
 
 def to_wire_admission(call: Call, prices_version: int, lease_ms: int) -> tuple[Any, ...]:
     """The operation that admits a call (`holds.lua`, A)."""
-    caller = call.caller
+    caller, place = call.caller, call.place or call.placed
+    best, pages = call.prompt_tokens_best, call.pages_best
+    orphan = record_of(call, Outcome(Usage(best, standard_pages=pages), estimated_reason=ORPHANED))
     return (
-        *("A", call.id.hex, caller.account_id, caller.epoch, prices_version, lease_ms, *to_wire_place(call)),
-        *(to_wire_bound(call), to_wire_orphan(call), call.output_tokens_min),
+        "A",
+        call.id.hex,
+        caller.account_id,
+        caller.epoch,
+        prices_version,
+        lease_ms,
+        place.rates,
+        call.prompt_tokens_max + call.output_tokens_expected,
+        place.money,
+        to_wire_bound(call),
+        # What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated.
+        (call.accepted_ns // _MS, (0, best, 0, pages, 0), call.price.pico, to_wire_record(orphan)),
+        call.output_tokens_min,
+    )
+
+
+def to_wire_settlement(call: Call, outcome: Outcome, upstream_key: str | None, held_nano_usd: int) -> tuple[Any, ...]:
+    """The operation that settles a call (`holds.lua`, S)."""
+    place = call.place or call.placed
+    fresh, cached, output, standard, enhanced = to_wire_counts(outcome.usage)
+    record = record_of(call, outcome, upstream_key)
+    return (
+        "S",
+        record.call_id,
+        call.caller.account_id,
+        place.rates,
+        call.prompt_tokens_max + call.output_tokens_expected,
+        place.money,
+        call.accepted_ns // _MS,
+        (output, fresh, cached, standard, enhanced),
+        call.price.pico,
+        to_wire_record(record),
+        UNDRAINED_MS,
+        held_nano_usd,
     )
 
 
@@ -63,13 +88,6 @@ def offline_bound_nano(call: Call) -> int:
     """What a call can cost at most where nobody knows what grants pay, rounded up."""
     output, prompt, output_pico, prompt_pico, pages_pico = to_wire_bound(call)
     return -(-(output * output_pico + prompt * prompt_pico + pages_pico) // 1000)
-
-
-def to_wire_orphan(call: Call) -> tuple[int, list[int], tuple[int, ...], str]:
-    """What the sweep books if this worker dies once the request was sent: the best count of what went in, marked as estimated."""
-    best = Usage(call.prompt_tokens_best, standard_pages=call.pages_best)
-    record = to_wire_record(record_of(call, Outcome(best, estimated_reason=ORPHANED)))
-    return call.accepted_ns // _MS, to_wire_usage(best), call.price.pico, record
 
 
 def with_counts(record: UsageRecord, served: list[int], absorbed: list[int]) -> UsageRecord:
@@ -99,19 +117,19 @@ def granted_usage(taken: list[tuple[str, int, int]]) -> Usage:
 
 def record_of(call: Call, outcome: Outcome, upstream_key: str | None = None) -> UsageRecord:
     """What the ledger will know of a call."""
-    price, caller = call.price, call.caller
+    price, caller, place = call.price, call.caller, call.place or call.placed
     return UsageRecord(  # by place, in the order of the record: by name takes five times as long, twice a call
-        call.entry_id.hex,
+        (call.id if call.continues is None else call.continues).hex,
         caller.account_id,
         caller.key_id,
         call.accepted_ns,
-        call.placed.month,
+        place.month,
         call.endpoint,
         call.model_asked,
         price.model,
         outcome.model_answered,
         price.card_id,
-        to_wire_prices(price),
+        price.texts,
         str(price.discount),
         price.discount_reason,
         to_wire_counts(outcome.usage),

@@ -37,7 +37,7 @@ end
 
 local function new_cards(op)
   local key = TAG .. ':cards'
-  if number(call('GET', key)) < op[2] then call('SET', key, string.format('%.0f', op[2])) end
+  if number(call('GET', key)) < op[2] then call('SET', key, format('%.0f', op[2])) end
   cards_now = nil
   return {'ok'}
 end
@@ -83,18 +83,25 @@ local function view(op)
 end
 
 -- ---- the tick ----------------------------------------------------------------------------------------------------------------
-local DO = {A = admit, X = extend, S = settle, F = free, W = sweep, Y = sync, E = outdate, C = new_cards, D = drained, V = view,
+-- An operation is a short array: one byte of head, one that says how long the letter is, the letter.
+local DO_PACKED = {A = admit, S = settle}
+local DO = {X = extend, F = free, W = sweep, Y = sync, E = outdate, C = new_cards, D = drained, V = view,
   B = beat, K = registered, L = leave, H = register, R = restore, G = guess}
 
 local function tick(keys, args)
   begin(keys[1], args[1])
   local replies = {}
   for at = 2, #args do
-    local op = cmsgpack.unpack(args[at])
-    local done, reply = pcall(DO[op[1]], op, args[at])
+    local packed = args[at]
+    local letter, done, reply = string.sub(packed, 3, 3)
+    if DO_PACKED[letter] then
+      done, reply = pcall(DO_PACKED[letter], packed)
+    else
+      done, reply = pcall(DO[letter], unpack_packed(packed))
+    end
     replies[at - 1] = done and reply or {'defect', tostring(type(reply) == 'table' and reply.err or reply)}
   end
   for _, account in pairs(accounts) do keep_account(account) end
   for _, window in pairs(windows) do keep_window(window) end
-  return cmsgpack.pack(replies)
+  return pack(replies)
 end

@@ -7,13 +7,13 @@ local LATELY_MS, EVERYONE = 60000, '*'
 local function allowance(site, burst, per_ms)
   local text = call('GET', TAG .. ':g:' .. site)
   if not text then return burst, 0 end
-  local left, at = struct.unpack('<dd', text)
+  local left, at = struct_unpack('<dd', text)
   return min(burst, left + max(0, NOW - at) * per_ms), at
 end
 
 local function keep_allowance(site, left, burst, per_ms)
   local full_in_ms = ceil((burst - left) / per_ms)
-  call('SET', TAG .. ':g:' .. site, struct.pack('<dd', left, NOW), 'PX', max(LATELY_MS, full_in_ms + 1))
+  call('SET', TAG .. ':g:' .. site, struct_pack('<dd', left, NOW), 'PX', max(LATELY_MS, full_in_ms + 1))
 end
 
 local function guess(op)

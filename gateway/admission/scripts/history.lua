@@ -33,7 +33,7 @@ local function new_era(before, id, bound_ms, live_ms)
   local workers, era = TAG .. ':workers', max(NOW, before + 1)
   call('DEL', TAG .. ':missing')
   call('HDEL', TAG .. ':era', 'asked')
-  call('HSET', TAG .. ':era', 'no', string.format('%.0f', era), 'id', id)
+  call('HSET', TAG .. ':era', 'no', format('%.0f', era), 'id', id)
   local newest = call('ZREVRANGE', workers, 0, 0, 'WITHSCORES')
   local live = newest[2] and call('ZRANGEBYSCORE', workers, newest[2] - live_ms, '+inf', 'LIMIT', 0, FIELDS_MAX) or {}
   if #live > 0 then ask_for(live, bound_ms) end
@@ -84,7 +84,7 @@ local function register(op)
     know_places(account_id, rates, money)
     local amount = bound_nano(bound, output, 0)
     local hold = {amount = amount, output = output, granted = 0, bucket = BUCKET, sent = sent, output_seen = output_seen, input_seen = input_seen}
-    call('SET', hold_key(id), 'H' .. to_text_hold(hold) .. cmsgpack.pack(admitted))
+    call('SET', hold_key(id), 'H' .. to_text_hold(hold) .. pack(admitted))
     call('ZADD', TAG .. ':holds', NOW + lease_ms, id)
     hold_more(account_of(account_id), money, amount, 0)
     take_place(account_of(account_id), rates, tokens, {-1, 0, 0, -1, 0, 0})
@@ -98,7 +98,7 @@ end
 local function restore(op)
   local id, account_id, rates, tokens, money, used, record, memory_ms, result = unpack(op, 2, 10)
   local left, state = read_hold(id)
-  if state == 'S' then return cmsgpack.unpack(string.sub(left, 2)) end
+  if state == 'S' then return unpack_packed(string.sub(left, 2)) end
   local account, credit = account_of(account_id), 0
   know_places(account_id, rates, money)
   if not account.seen.sy then return {'sync'} end
@@ -106,7 +106,7 @@ local function restore(op)
     place(left, account_id, rates, tokens, money)
     give_back(left, used)
   elseif state == 'W' then
-    local swept = cmsgpack.unpack(string.sub(left, 2))
+    local swept = unpack_packed(string.sub(left, 2))
     credit = swept[1]
     return_grants(account, swept[2])
   end

@@ -7,7 +7,7 @@ local UNSENT, SENT, NOT_TOLD = 0, 1, -1
 local function hold_key(id) return TAG .. ':h:' .. id end
 
 local function to_text_hold(hold)
-  return struct.pack(HOLD_HEAD, hold.amount, hold.output, hold.granted, hold.bucket, hold.sent, hold.output_seen, hold.input_seen)
+  return struct_pack(HOLD_HEAD, hold.amount, hold.output, hold.granted, hold.bucket, hold.sent, hold.output_seen, hold.input_seen)
 end
 
 local function money_fields(names, money)
@@ -28,7 +28,7 @@ local function read_hold(id)
   local state = string.sub(text, 1, 1)
   if state ~= 'H' then return text, state end
   local hold = {id = id, text = text}
-  hold.amount, hold.output, hold.granted, hold.bucket, hold.sent, hold.output_seen, hold.input_seen = struct.unpack(HOLD_HEAD, text, 2)
+  hold.amount, hold.output, hold.granted, hold.bucket, hold.sent, hold.output_seen, hold.input_seen = struct_unpack(HOLD_HEAD, text, 2)
   return hold, state
 end
 
@@ -46,7 +46,7 @@ end
 
 -- What is left of a hold, for a while: 'S' a result, 'W' what was charged by estimate, 'F' nothing.
 local function remember(id, state, memory_ms, what)
-  call('SET', hold_key(id), state .. (what and cmsgpack.pack(what) or ''), 'PX', memory_ms)
+  call('SET', hold_key(id), state .. (what and pack(what) or ''), 'PX', memory_ms)
 end
 
 -- ---- A: admit ----------------------------------------------------------------------------------------------------------------
@@ -96,12 +96,13 @@ end
 
 -- What to hold under the caps: all of the bound in money; else what grants leave of it; else as much output as both cover.
 -- → amount, output tokens, grant tokens counted on; nothing, the scope that refuses, and 1 where open holds could make room, else 0
-local function cover(account, money, bound, accepted_ms, output_min)
+local function cover(account, money, bound, packed, rest)
   local output = bound[1]
   local amount = bound_nano(bound, output, 0)
   local room, scope, _, later = room_of(account, money)
   if not room or amount <= room then return amount, output, 0 end
-  local free = free_grants(account, accepted_ms)
+  local _, orphan, output_min = cmsgpack.unpack_limit(packed, 2, rest)
+  local free = free_grants(account, orphan[1])
   output = covered_output(bound, room, free, output_min)
   if not output then return nil, scope, covered_output(bound, later, free, output_min) and 1 or 0 end
   local granted = min(free, output + bound[2])
@@ -146,8 +147,9 @@ local function waits(money)
   return false
 end
 
-local function admit(op, raw)
-  local id, account_id, epoch, cards, lease_ms, rates, tokens, money, bound, orphan, output_min = unpack(op, 2, 12)
+-- Most is decided without its last two parts, which are the longest: they are read where a cap is near.
+local function admit(packed)
+  local rest, _, id, account_id, epoch, cards, lease_ms, rates, tokens, money, bound = cmsgpack.unpack_limit(packed, 10, 1)
   local account, names = account_of(account_id), money_fields({'ep', 'sy', 'er', 'g', 'rv'}, money)
   for _, rate in ipairs(rates) do names[#names + 1] = 'i:' .. rate[1] end
   know(account, names)
@@ -157,10 +159,10 @@ local function admit(op, raw)
   local headers = {-1, 0, 0, -1, 0, 0}
   local refused = check_rates(account, rates, tokens, headers)
   if refused then return {'no', refused[1], refused[2], refused[3], headers} end
-  local amount, output, granted = cover(account, money, bound, orphan[1], output_min)
+  local amount, output, granted = cover(account, money, bound, packed, rest)
   if not amount then return {'no', 'money', output, granted, headers} end
   local hold = {amount = amount, output = output, granted = granted, bucket = BUCKET, sent = SENT, output_seen = 0, input_seen = NOT_TOLD}
-  if not call('SET', hold_key(id), 'H' .. to_text_hold(hold) .. raw, 'NX') then return {'known'} end
+  if not call('SET', hold_key(id), 'H' .. to_text_hold(hold) .. packed, 'NX') then return {'known'} end
   call('ZADD', TAG .. ':holds', NOW + lease_ms, id)
   hold_more(account, money, amount, granted)
   take_place(account, rates, tokens, headers)
@@ -222,10 +224,11 @@ end
 -- → {'sync'} the account is not known here, so that nobody could say what its grants pay
 -- No scope with a cap is charged above it: the room is what the call's own hold and the rest of the cap leave. Where the counters are not
 -- known here, it is what was held. What a sweep has charged for this call before is taken back, down to what it cost at least.
-local function settle(op)
-  local id, account_id, rates, tokens, money, accepted_ms, counts, pico, record, memory_ms, held = unpack(op, 2, 12)
+local function settle(packed)
+  local _, _, id, account_id, rates, tokens, money, accepted_ms, counts, pico, record, memory_ms, held =
+    cmsgpack.unpack_limit(packed, 12, 1)
   local hold, state = read_hold(id)
-  if state == 'S' then return cmsgpack.unpack(string.sub(hold, 2)) end
+  if state == 'S' then return unpack_packed(string.sub(hold, 2)) end
   local account, credit = account_of(account_id), 0
   know_places(account_id, rates, money)
   if not account.seen.sy then return {'sync'} end
@@ -233,7 +236,7 @@ local function settle(op)
     place(hold, account_id, rates, tokens, money)
     give_back(hold, counts[1] + counts[2] + counts[3])
   elseif state == 'W' then
-    local swept = cmsgpack.unpack(string.sub(hold, 2))
+    local swept = unpack_packed(string.sub(hold, 2))
     credit = swept[1]
     return_grants(account, swept[2])
   end
@@ -268,7 +271,7 @@ local function book_orphan(hold, memory_ms)
   local accepted_ms, counts, pico, record = unpack(hold.orphan)
   counts[1] = max(counts[1], hold.output_seen)
   if hold.input_seen >= 0 then counts[2] = hold.input_seen end
-  local fields = {'u', cmsgpack.pack(counts)}
+  local fields = {'u', pack(counts)}
   give_back(hold, counts[1] + counts[2] + counts[3])
   local room = room_of(account_of(hold.account), hold.money)
   local result = charge(hold.account, accepted_ms, hold.money, counts, pico, min(room or hold.amount, hold.amount), record, fields, 0)

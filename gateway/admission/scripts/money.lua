@@ -123,7 +123,7 @@ local function spend_grants(account, taken)
 end
 
 local function absorbed_field(absorbed)
-  return #absorbed > 0 and {'b', cmsgpack.pack(absorbed)} or {}
+  return #absorbed > 0 and {'b', pack(absorbed)} or {}
 end
 
 -- Append a settled call to the usage stream, and count it as settled in every scope; → its id in the stream
@@ -134,8 +134,8 @@ local function append_record(account_id, money, moved, record, taken, fields)
     counter[3] = counter[3] + moved
     scopes[at] = limit[1]
   end
-  return call('XADD', USAGE, '*', 'r', record, 'a', account_id, 'n', string.format('%.0f', moved), 'm', cmsgpack.pack(scopes), 'g',
-    cmsgpack.pack(taken), unpack(fields))
+  return call('XADD', USAGE, '*', 'r', record, 'a', account_id, 'n', format('%.0f', moved), 'm', pack(scopes), 'g',
+    pack(taken), unpack(fields))
 end
 
 -- Charge counts, at most as much as `room` (nil = no cap), and append the record. `fields` go onto it; `credit` was charged before.

@@ -20,17 +20,24 @@
 -- What an account's hash and a window hold is read once a tick and written once, at its end: the calls of a tick are often one account's.
 
 local FIELDS_MAX = 1000  -- Lua's unpack has an end
-local MONEY = '<dddd'
+local MONEY, DOLLAR = '<dddd', 36  -- the names of money fields begin with $
 local BUCKET_MS = 100  -- of windows
 
 -- ---- of one tick ---------------------------------------------------------------------------------------------------------------
-local call, floor, ceil, max, min  -- of Redis and of Lua: not there yet while the library is loaded
+local call, floor, ceil, max, min, byte, format, struct_pack, struct_unpack, pack, unpack_packed
 local USAGE, TAG, NOW, BUCKET, STREAM_MAX
 local accounts, windows
 local era_now, cards_now, stream_length, missing_ms  -- looked up once: the stream's bound is not exact to the records of one tick
 
-local function begin(stream, stream_max)
+-- Redis's and Lua's own, which are not there yet while the library is loaded.
+local function find_functions()
   call, floor, ceil, max, min = redis.call, math.floor, math.ceil, math.max, math.min
+  byte, format, struct_pack, struct_unpack = string.byte, string.format, struct.pack, struct.unpack
+  pack, unpack_packed = cmsgpack.pack, cmsgpack.unpack
+end
+
+local function begin(stream, stream_max)
+  if not call then find_functions() end
   local clock = call('TIME')
   USAGE, TAG, STREAM_MAX = stream, string.match(stream, '^(%b{}):'), tonumber(stream_max)
   NOW = clock[1] * 1000 + floor(clock[2] / 1000)
@@ -47,24 +54,23 @@ local function era()
 end
 
 local function from_text(name, text)
-  if not text then return false end
-  local kind = string.byte(name)
-  if kind == 36 then  -- $
-    return {struct.unpack(MONEY, text)}
+  if not text then
+    return false
+  elseif byte(name) == DOLLAR then
+    return {struct_unpack(MONEY, text)}
   elseif name == 'g' then
-    return cmsgpack.unpack(text)
+    return unpack_packed(text)
   end
   return tonumber(text)
 end
 
 local function to_text(name, value)
-  local kind = string.byte(name)
-  if kind == 36 then
-    return struct.pack(MONEY, value[1], value[2], value[3], value[4])
+  if byte(name) == DOLLAR then
+    return struct_pack(MONEY, value[1], value[2], value[3], value[4])
   elseif name == 'g' then
-    return cmsgpack.pack(value)
+    return pack(value)
   end
-  return string.format('%.0f', value)
+  return format('%.0f', value)
 end
 
 local function account_of(id)
@@ -78,13 +84,19 @@ end
 
 -- Read the fields that were not read before, in one command; `seen` has false for one that is not there.
 local function know(account, names)
-  local seen, missing = account.seen, {}
-  for at = 1, #names do
-    if seen[names[at]] == nil then missing[#missing + 1] = names[at] end
+  local seen, missing = account.seen, names
+  if next(seen) then
+    missing = {}
+    for at = 1, #names do
+      if seen[names[at]] == nil then missing[#missing + 1] = names[at] end
+    end
+    if #missing == 0 then return end
   end
-  if #missing == 0 then return end
   local values = call('HMGET', account.key, unpack(missing))
-  for at = 1, #missing do seen[missing[at]] = from_text(missing[at], values[at]) end
+  for at = 1, #missing do
+    local name = missing[at]
+    seen[name] = from_text(name, values[at])
+  end
 end
 
 local function put(account, name, value)

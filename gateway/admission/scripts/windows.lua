@@ -11,24 +11,30 @@ local REQUESTS, TOKENS = 1, 2  -- places in a window of the two sums; in an entr
 local function offset_of(at) return HEAD_BYTES + (at - 1) * ENTRY_BYTES end
 
 local function entry_of(window, at)
-  return window.changed[at] or {struct.unpack(ENTRY, window.text, offset_of(at) + 1)}
+  local entry = window.known[at]
+  if not entry then
+    entry = {struct_unpack(ENTRY, window.text, offset_of(at) + 1)}
+    window.known[at] = entry
+  end
+  return entry
 end
 
 local function window_of(scope)
   local window = windows[scope]
   if window then return window end
-  window = {0, 0, key = TAG .. ':w:' .. scope, first = 1, count = 0, stored = 0, changed = {}, dirty = false}
+  window = {0, 0, key = TAG .. ':w:' .. scope, first = 1, count = 0, stored = 0, known = {}, changed = {}, dirty = false}
   windows[scope] = window
   local text = call('GET', window.key)
   if not text then return window end
   window.text = text
-  window[REQUESTS], window[TOKENS], window.first = struct.unpack(HEAD, text)
+  window[REQUESTS], window[TOKENS], window.first = struct_unpack(HEAD, text)
   window.count = (#text - HEAD_BYTES) / ENTRY_BYTES
   window.stored = window.count
+  local oldest = BUCKET - WINDOW_BUCKETS
   while window.first <= window.count do
-    local entry = entry_of(window, window.first)
-    if entry[1] >= BUCKET - WINDOW_BUCKETS then break end
-    window[REQUESTS], window[TOKENS] = window[REQUESTS] - entry[2], window[TOKENS] - entry[3]
+    local bucket, requests, tokens = struct_unpack(ENTRY, text, offset_of(window.first) + 1)
+    if bucket >= oldest then break end
+    window[REQUESTS], window[TOKENS] = window[REQUESTS] - requests, window[TOKENS] - tokens
     window.first = window.first + 1
   end
   return window
@@ -37,7 +43,7 @@ end
 local function change_entry(window, at, entry, requests, tokens)
   entry[2], entry[3] = entry[2] + requests, entry[3] + tokens
   window[REQUESTS], window[TOKENS] = window[REQUESTS] + requests, window[TOKENS] + tokens
-  window.changed[at], window.dirty = entry, true
+  window.known[at], window.changed[at], window.dirty = entry, entry, true
 end
 
 local function window_add(window, requests, tokens)
@@ -88,11 +94,11 @@ local function window_reset(window)
   return bucket_leaves_in(entry_of(window, window.count)[1])
 end
 
-local function to_text_entry(entry) return struct.pack(ENTRY, entry[1], entry[2], entry[3]) end
+local function to_text_entry(entry) return struct_pack(ENTRY, entry[1], entry[2], entry[3]) end
 
 local function keep_window(window)
   if not window.dirty then return end
-  local head = struct.pack(HEAD, window[REQUESTS], window[TOKENS], window.first)
+  local head = struct_pack(HEAD, window[REQUESTS], window[TOKENS], window.first)
   local dead = window.first - 1
   if window.stored > 0 and (dead < DEAD_MIN or dead * 2 < window.count) then
     call('SETRANGE', window.key, 0, head)
@@ -102,7 +108,7 @@ local function keep_window(window)
     if window.count > window.stored then call('PEXPIRE', window.key, WINDOW_EXPIRY_MS) end
     return
   end
-  local pieces = {struct.pack(HEAD, window[REQUESTS], window[TOKENS], 1)}
+  local pieces = {struct_pack(HEAD, window[REQUESTS], window[TOKENS], 1)}
   for at = window.first, window.count do pieces[#pieces + 1] = to_text_entry(entry_of(window, at)) end
   call('SET', window.key, table.concat(pieces), 'PX', WINDOW_EXPIRY_MS)
 end

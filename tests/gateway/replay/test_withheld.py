@@ -21,7 +21,7 @@ class Street:
 
     def __init__(self) -> None:
         self.endpoint: Any = None
-        self.secret, self.content_type, self.idempotency_key = "", "", None
+        self.secret, self.secret_hash, self.content_type, self.idempotency_key = "", "", "", None
         self.left: list[Any] = []
 
     async def start(self, status: int, headers: dict[str, str]) -> None:
