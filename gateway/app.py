@@ -148,6 +148,7 @@ async def open_house(settings: Settings) -> AsyncIterator[House]:
         losses=Losses(sessions, clock),
     )
     house.counts.also.append(FleetSeries(house.solar.fleet).flush)
+    house.solar.fleet.sharers = lambda: standby.history.live_workers or 1
     try:
         yield house
     finally:

@@ -295,7 +295,7 @@ class Journey:
         try:
             async with trip.door.hang_up_cancels() if self._bounds.hang_up_cancels else ReadOn():
                 await trip.door.start(200, {**answer.passed_headers, **trip.headers, "cache-control": "no-store"})
-                while await answer.flow_into(relay.take):
+                while await answer.flow_into(relay.take, relay.pass_chunk):
                     await relay.look()
                     if tally.ended:
                         break

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
@@ -21,24 +22,22 @@ from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlmodel import SQLModel, col, func, select
+from sqlmodel import SQLModel, col, select
 
-from billing.ledger.entry import Entry, Grants, Settled, entry_of, exact_of, reversal_of
+from billing.ledger.entry import Entry, Grants, Settled, entry_of, exact_of, partition_of, reversal_of
 from billing.ledger.lines import COLUMNS, Sums, to_row_line
 from billing.ledger.proof import Chain
 from billing.ledger.record import is_orphans, to_wire_record
-from billing.ledger.sources import table_of
-from billing.ledger.statements import BEGIN_CHAINS, KNOWN_ENTRIES, LOCK_CHAINS, STAGED, add_staged, stage
+from billing.ledger.statements import BEGIN_CHAINS, KNOWN_ENTRIES, LOCK_CHAINS, STAGED, STATE, add_staged, stage
 from billing.ledger.tables import ClosedMonth, DetachedMonth, LateRecord, LedgerGrantUse
 from billing.periods import Month
 
 CLOSE_LOCK = 7_061_001
 """Advisory lock: shared by everyone who appends, exclusive for whoever closes a month."""
 
-_STAGE = [text(statement) for statement in stage()]
+_STAGE = "; ".join(["RELEASE SAVEPOINT entries", *stage()])
 _LOCK_CHAINS, _BEGIN_CHAINS, _KNOWN = text(LOCK_CHAINS), text(BEGIN_CHAINS), text(KNOWN_ENTRIES)
-_ADD = text(add_staged())
-_DUPLICATE = "23505"  # SQLSTATE unique_violation
+_ADD, _STATE = text(add_staged()), text(STATE)
 _SLICE = 256
 _Item = TypeVar("_Item")
 
@@ -63,15 +62,21 @@ async def append(session: AsyncSession, settled: Sequence[Settled], now: datetim
         if first is None or (first.record.is_orphan and not item.record.is_orphan):
             unique[item.record.call_id] = item
     await session.execute(text("SELECT pg_advisory_xact_lock_shared(:lock)"), {"lock": CLOSE_LOCK})
-    last_closed = (await session.execute(select(func.max(col(ClosedMonth.month))))).scalar_one_or_none()
+    # One question for what seldom matters. Its answer holds until the transaction ends, for who closes or detaches takes the lock.
+    months = {partition_of(item.record.uuid) for item in unique.values()}
+    last_closed, some_detached, missing = (await session.execute(_STATE, {"months": sorted(months)})).one()
     open_from = str(Month.parse(last_closed).next()) if last_closed else ""
     batch: list[_Settling] = []
     for some in _slices(list(unique.values())):
         batch += [(entry_of(item, open_from), item) for item in some]
         await asyncio.sleep(0)
-    batch, refused = await _refuse_detached(session, batch, now)
-    if not batch:
-        return Appended(0, refused)
+    refused = 0
+    if some_detached:
+        batch, refused = await _refuse_detached(session, batch, now)
+        if not batch:
+            return Appended(0, refused)
+    if missing:
+        await _have_partitions(session, missing, {entry.partition_month for entry, _ in batch})
     # An account's entries side by side: they are read together, and so their index grows in fewer places.
     batch.sort(key=_in_order)
     chains = await _lock_chains(session, {_chain_of(entry) for entry, _ in batch})
@@ -97,7 +102,7 @@ def _chain_of(entry: Entry) -> tuple[str, str]:
 
 
 async def _refuse_detached(session: AsyncSession, batch: list[_Settling], now: datetime) -> tuple[list[_Settling], int]:
-    """Set aside what belongs into a month that is no longer attached, each once, and count it; have partitions for the rest."""
+    """Set aside what belongs into a month that is no longer attached, each once, and count it."""
     months = {entry.partition_month for entry, _ in batch}
     query = (
         select(DetachedMonth)
@@ -112,9 +117,7 @@ async def _refuse_detached(session: AsyncSession, batch: list[_Settling], now: d
         new = (await session.execute(kept.on_conflict_do_nothing().returning(col(LateRecord.call_id)))).all()
         detached.refused += len(new)
         refused += len(new)
-        months.discard(detached.partition_month)
     await session.flush()
-    await _have_partitions(session, months)
     return batch, refused
 
 
@@ -168,17 +171,17 @@ async def _insert(
             yield "".join([to_row_line(e, lengthened[_chain_of(e)], recorded_at) for e in part]).encode()
             await asyncio.sleep(0)
 
-    try:
-        async with session.begin_nested():
-            await _copy(session, "ledger_entry", COLUMNS, lines())
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", "") != _DUPLICATE:
-            raise
-        return False
-    for statement in _STAGE:
-        await session.execute(statement)
-    for (table, columns), rows in zip(STAGED.items(), sums.to_row_lines(), strict=True):
-        await _copy(session, table, columns, memoryview("".join(rows).encode()))
+    driver = await _driver(session)
+    with _as_sqlalchemys():
+        await driver.execute("SAVEPOINT entries")
+        try:
+            await driver.copy_to_table("ledger_entry", source=lines(), columns=COLUMNS)
+        except asyncpg.UniqueViolationError:
+            await driver.execute("ROLLBACK TO SAVEPOINT entries")
+            return False
+        await driver.execute(_STAGE)
+        for (table, columns), rows in zip(STAGED.items(), sums.to_row_lines(), strict=True):
+            await driver.copy_to_table(table, source=memoryview("".join(rows).encode()), columns=columns)
     await session.execute(_ADD, _to_row_chains(lengthened))
     return True
 
@@ -189,12 +192,16 @@ def _slices(items: Sequence[_Item]) -> Iterator[Sequence[_Item]]:
         yield items[at : at + _SLICE]
 
 
-async def _copy(session: AsyncSession, table: str, columns: Sequence[str], source: Any) -> None:
-    """Straight through the driver, for which SQLAlchemy has no word; its errors are made those of SQLAlchemy."""
-    connection = await (await session.connection()).get_raw_connection()
-    driver: Any = connection.driver_connection
+async def _driver(session: AsyncSession) -> Any:
+    """What SQLAlchemy has no word for, COPY, goes straight through the driver; savepoints around it too, at a tenth of the cost."""
+    return (await (await session.connection()).get_raw_connection()).driver_connection
+
+
+@contextmanager
+def _as_sqlalchemys() -> Iterator[None]:
+    """The driver's errors as those of SQLAlchemy."""
     try:
-        await driver.copy_to_table(table, source=source, columns=columns)
+        yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise DBAPIError("COPY", None, error) from error
 
@@ -240,12 +247,10 @@ async def seal(session: AsyncSession, month: Month, now: datetime) -> None:
     await session.flush()
 
 
-async def _have_partitions(session: AsyncSession, months: set[int]) -> None:
+async def _have_partitions(session: AsyncSession, missing: Sequence[int], wanted: set[int]) -> None:
     """Made by a function that runs as the ledger's owner: the application's role owns nothing (gateway/migrate.py)."""
-    for month in sorted(months):
-        name = table_of(month)
-        if (await session.execute(text("SELECT to_regclass(:name)"), {"name": name})).scalar_one() is None:
-            await session.execute(text("SELECT ledger_partition(:month)"), {"month": month})
+    for month in sorted(wanted.intersection(missing)):
+        await session.execute(text("SELECT ledger_partition(:month)"), {"month": month})
 
 
 async def _add_grant_use(session: AsyncSession, new: Iterable[tuple[str, Grants]]) -> None:

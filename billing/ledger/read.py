@@ -32,8 +32,21 @@ class RunningTotal:
 
 async def totals_of(session: AsyncSession, account_id: str) -> dict[tuple[str, str], RunningTotal]:
     """Running totals of an account: (billing month, key id) → total."""
-    rows = (await session.execute(select(LedgerTotal).where(col(LedgerTotal.account_id) == account_id))).scalars()
-    return {(row.billing_month, row.key_id): RunningTotal(row.cost, row.entries) for row in rows}
+    return (await totals_of_each(session, [account_id]))[account_id]
+
+
+async def totals_of_each(
+    session: AsyncSession, account_ids: Sequence[str]
+) -> dict[str, dict[tuple[str, str], RunningTotal]]:
+    """The same of several accounts."""
+    found: dict[str, dict[tuple[str, str], RunningTotal]] = {account_id: {} for account_id in account_ids}
+    row = LedgerTotal
+    query = select(row.account_id, row.billing_month, row.key_id, row.cost, row.entries)  # type: ignore[call-overload]
+    for account_id, month, key_id, cost, entries in await session.execute(
+        query.where(col(row.account_id).in_(account_ids))
+    ):
+        found[account_id][month, key_id] = RunningTotal(cost, entries)
+    return found
 
 
 async def grant_use(session: AsyncSession, grant_ids: Sequence[str]) -> dict[str, int]:

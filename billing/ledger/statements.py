@@ -85,6 +85,13 @@ FROM unnest(CAST(:accounts AS text[]), CAST(:months AS text[]), CAST(:entries AS
 WHERE ledger_proof.account_id = chain.account_id AND ledger_proof.booked_month = chain.booked_month"""  # noqa: S608 - composed of the names above alone
 
 
+STATE = """
+SELECT (SELECT max(month) FROM closed_month),
+    EXISTS (SELECT FROM detached_month WHERE attached_at IS NULL AND partition_month = ANY(CAST(:months AS integer[]))),
+    ARRAY(SELECT month FROM unnest(CAST(:months AS integer[])) AS month
+        WHERE to_regclass('ledger_entry_' || lpad(month::text, 6, '0')) IS NULL)"""
+"""The newest month that is closed, whether one of these is detached, and which of them have no table (`sources.table_of`)."""
+
 LOCK_CHAINS = """
 SELECT account_id, booked_month, entries, head
 FROM unnest(CAST(:accounts AS text[]), CAST(:months AS text[])) AS wanted (account_id, booked_month)

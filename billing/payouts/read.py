@@ -1,7 +1,7 @@
 """Reading payouts: payees, holds, what was paid, and what is due.
 
 Pages are ordered by id, which sorts by time; the cursor is the last id seen.
-Errors: `PayoutNotFound`, `HoldNotFound`.
+Errors: `PayoutNotFound`, `HoldNotFound`; `MonthDetached` where calls are compared that are not in the ledger now.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, func, select
 
 from billing.accounts.tables import Account
+from billing.ledger.sources import must_hold
 from billing.ledger.tables import LedgerEntry
 from billing.money import subtract
 from billing.payouts.tables import Payee, Payout, PayoutHold
@@ -98,6 +99,7 @@ async def alike_calls(session: AsyncSession, month: str, account_ids: Sequence[s
 
     At most `_SIZES_MAX` sizes, and none so small that it says nothing.
     """
+    await must_hold(session, month)
     size: tuple[Any, ...] = (
         LedgerEntry.model,
         LedgerEntry.input_tokens,

@@ -2,7 +2,8 @@
 
 Read from the ledger's daily rollup, so that the time and memory of a close do not grow with the number of calls.
 Units: as in `billing.rating.rate`; sums are exact, because Postgres adds NUMERIC without rounding.
-Errors: `AccountNotFound` for entries of an account that does not exist: revenue is never dropped in silence.
+Errors: `AccountNotFound` for entries of an account that does not exist: revenue is never dropped in silence; where entries themselves
+are read, `MonthDetached` while some of them are not in the ledger, rather than a part for the whole.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sqlmodel import col, select
 from billing.accounts.store import AccountNotFound
 from billing.accounts.tables import Account
 from billing.ledger.rollups import BookedSum, booked_sums
+from billing.ledger.sources import must_hold
 from billing.ledger.tables import LedgerDay, LedgerEntry
 from billing.money import add
 from billing.rating.rate import KINDS, Booked
@@ -87,6 +89,7 @@ async def booked_entries(
     session: AsyncSession, account_id: str, month: str, after: tuple[datetime, UUID] | None, count_max: int
 ) -> Sequence[LedgerEntry]:
     """A page of the entries booked into an account's month, in the order of their instants; `after` is the last one seen."""
+    await must_hold(session, month)
     place = (col(LedgerEntry.accepted_at), col(LedgerEntry.entry_id))
     query = select(LedgerEntry).where(col(LedgerEntry.account_id) == account_id, col(LedgerEntry.booked_month) == month)
     if after is not None:

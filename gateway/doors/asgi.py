@@ -85,6 +85,10 @@ class AsgiDoor:
         self._put.append(data)
         return False
 
+    def put_chunk(self, chunk: bytes) -> bool:
+        """The frame is the server's own."""
+        return False
+
     async def drained(self) -> None:
         put, self._put = b"".join(self._put), []
         await self.write(put)

@@ -177,6 +177,13 @@ class InferenceCycle:
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
         return not self._flow.write_paused
 
+    def put_chunk(self, chunk: bytes) -> bool:
+        """A chunk that upstream sent is a chunk for the client, where it can be written at once."""
+        if not self._chunked or self._flow.write_paused or self.disconnected or self._transport.is_closing():
+            return False
+        self._transport.write(chunk)
+        return True
+
     async def drained(self) -> None:
         """Until the client has read most of what was written, or is gone."""
         if self._flow.write_paused and not self.disconnected:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from billing.database import Sessions
 from billing.ledger.journal import append
-from billing.ledger.read import RunningTotal, totals_of
+from billing.ledger.read import RunningTotal, totals_of_each
 from billing.money import add, nano_usd_up
 from gateway.admission.batch import Ticker, shard_of, stream_key
 from gateway.admission.connect import AnyRedis
@@ -155,7 +155,7 @@ class Drain:
         if messages:
             try:
                 await self._append(messages)
-            except DBAPIError as error:
+            except (DBAPIError, *UNREADABLE) as error:
                 if not _refuses_the_data(error):
                     raise
                 messages = await self._append_one_by_one(shard, messages, dict(entries))
@@ -178,13 +178,13 @@ class Drain:
     async def _append_one_by_one(
         self, shard: int, messages: Sequence[Message], fields_of: dict[bytes, dict[bytes, bytes]]
     ) -> list[Message]:
-        """Postgres cannot take one of these: find it, and let the others through."""
+        """One of these cannot be priced, or Postgres cannot take it: find it, and let the others through."""
         appended = []
         for message in messages:
             try:
                 await self._append([message])
                 appended.append(message)
-            except DBAPIError as error:
+            except (DBAPIError, *UNREADABLE) as error:
                 if not _refuses_the_data(error):
                     raise
                 await self._set_aside(shard, message.id, fields_of[message.id], error)
@@ -197,9 +197,9 @@ class Drain:
     async def _totals(self, accounts: set[str], keys: set[str]) -> list[tuple[str, str, int, int]]:
         """What the ledger says now of the counters that this batch moved."""
         rebased = []
-        for account_id in sorted(accounts):
-            async with self._sessions() as session:
-                totals = await totals_of(session, account_id)
+        async with self._sessions() as session:
+            found = await totals_of_each(session, sorted(accounts))
+        for account_id, totals in found.items():
             for month in {month for month, _ in totals}:
                 of_month = [total for (m, _), total in totals.items() if m == month]
                 rebased.append(_to_wire_total(account_id, f"m:{month}", of_month))
@@ -241,9 +241,9 @@ async def flushed(redis: AnyRedis, shards: int, account_id: str | None = None, *
     return True
 
 
-def _refuses_the_data(error: DBAPIError) -> bool:
-    """Is it this data that Postgres cannot store (SQLSTATE classes 22 and 23), whenever it is asked?"""
-    return str(getattr(error.orig, "sqlstate", "")).startswith(("22", "23"))
+def _refuses_the_data(error: Exception) -> bool:
+    """Is it this data that cannot be read, or that Postgres cannot store (SQLSTATE classes 22 and 23), whenever it is asked?"""
+    return not isinstance(error, DBAPIError) or str(getattr(error.orig, "sqlstate", "")).startswith(("22", "23"))
 
 
 def _to_wire_total(account_id: str, scope: str, totals: Sequence[RunningTotal]) -> tuple[str, str, int, int]:

@@ -39,6 +39,8 @@ class Fleet:
         self.now = now
         self.turns = Turns(queue, self)
         self.on_change: Callable[[Member], None] | None = None
+        self.sharers: Callable[[], int] = _alone
+        """How many workers live that have the same keys, this one among them: of a shown limit each takes its part."""
         self._only = self.members[0] if len(self.members) == 1 else None
         self._all_well = True
 
@@ -68,7 +70,8 @@ class Fleet:
             return None
         fresh = [member for member in able if member.place not in errand.unreached] or able
         if len(fresh) > 1:
-            fresh = [m for m in fresh if m.quota(errand.model).seems_open(now_s, errand.tokens)] or fresh
+            sharers = self.sharers()
+            fresh = [m for m in fresh if m.quota(errand.model).seems_open(now_s, errand.tokens, sharers)] or fresh
         return self._seat(_by_weight(fresh), errand, now_s)
 
     def probe_quota(self, errand: Errand) -> Seat | None:
@@ -120,9 +123,9 @@ class Fleet:
         return self._all_well or any(member.healthy for member in self.members)
 
     def per_second(self, model: str) -> float:
-        """How many calls a second the limits allow that are shown; 0 = nobody knows."""
+        """How many calls a second of this worker the limits allow that are shown; 0 = nobody knows."""
         shown = [member.quota(model).shown for member in self.members if member.healthy]
-        return sum(each.requests / each.span_s for each in shown)
+        return sum(each.requests / each.span_s for each in shown) / self.sharers()
 
     def calls_per_token(self, model: str) -> float:
         """How many calls' worth of quota a token is, by the limits that are shown; 0 = nobody knows."""
@@ -173,6 +176,10 @@ class Fleet:
         """Something may have become possible for those who wait for a model."""
         if self.turns.queues:
             self.turns.pump_soon()
+
+
+def _alone() -> int:
+    return 1
 
 
 def _by_weight(members: list[Member]) -> Member:

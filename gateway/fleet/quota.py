@@ -110,12 +110,12 @@ class Quota:
             self.closed_until_s if now_s < self.closed_until_s else now_s + (0.0 if self.may_send(now_s) else _LOOK_S)
         )
 
-    def seems_open(self, now_s: float, tokens: int) -> bool:
-        """Has it room for so many tokens by the limits that are shown, believed or not?"""
+    def seems_open(self, now_s: float, tokens: int, sharers: int = 1) -> bool:
+        """Has it room for so many tokens by the limits that are shown, believed or not, if so many workers send as much as this one?"""
         shown = self.shown
-        if shown.requests and self._calls.count(now_s) >= shown.requests:
+        if shown.requests and self._calls.count(now_s) * sharers >= shown.requests:
             return False
-        return not shown.tokens or self._tokens.count(now_s) + tokens <= shown.tokens
+        return not shown.tokens or (self._tokens.count(now_s) + tokens) * sharers <= shown.tokens
 
     def probing(self, now_s: float) -> None:
         """Before callers are refused on upstream's word alone, one asks if it is still true; the next after a while, doubled each time."""

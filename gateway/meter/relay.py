@@ -1,8 +1,9 @@
 """Passes the events of one stream on, as far as its hold covers them.
 
 What the client's socket was handed is charged, so an event leaves only once its tokens are covered. While the slice held reaches far
-enough, which is nearly always, events go from socket to socket at once: `take` is called by upstream's connection itself, and wakes
-nobody. What says something of usage, an end or an error, is cut in two, or is not covered yet, is kept for `look`, which may wait.
+enough, which is nearly always, events go from socket to socket at once: `pass_chunk` and `take` are called by upstream's own
+connection, and wake nobody. What says something of usage, an end or an error, is cut in two, or is not covered yet, is kept for `look`,
+which may wait.
 Units: tokens, bytes. Errors: what `cover` raises where the budget ends; the event that would go beyond it does not leave.
 """
 
@@ -14,6 +15,7 @@ from typing import Protocol
 from gateway.meter.tally import StreamTally
 
 _UNSAID_EVENTS_MAX = 16
+_UNSEEN_MAX_BYTES = 16 * 1024
 
 
 class Cover(Protocol):
@@ -39,6 +41,7 @@ class Splitter(Protocol):
     """Cuts a stream into events (`gateway.upstream.stream.EventSplitter`)."""
 
     def is_whole(self, chunk: bytes) -> bool: ...
+    def is_plain_chunk(self, data: bytes) -> bool: ...
     def feed(self, chunk: bytes) -> list[bytes]: ...
 
 
@@ -46,6 +49,7 @@ class Outlet(Protocol):
     """Where events leave (`gateway.trip.Door`)."""
 
     def put(self, data: bytes) -> bool: ...
+    def put_chunk(self, chunk: bytes) -> bool: ...
     async def drained(self) -> None: ...
     async def write(self, data: bytes) -> None: ...
 
@@ -65,13 +69,38 @@ class Relay:
         self._held = held
         self._kept = b""
         self._unsaid = 0
+        self._room_bytes = 0
+        """So much may pass before anyone must ask whether it is covered."""
         held.watch(self)
+
+    def pass_chunk(self, chunk: bytes) -> bool:
+        """A read from upstream that is one chunk, frame and all, of plain events: True where it has left as it is, False: `take` it.
+
+        The straight line of nearly all events, in one turn of the loop. What must be told or asked now and then, `take` does.
+        """
+        if not 0 < self._unsaid < _UNSAID_EVENTS_MAX - 1:
+            return False
+        size = len(chunk)
+        if size > self._room_bytes or not self._splitter.is_plain_chunk(chunk):
+            return False
+        tally = self._tally
+        for marker in tally.markers:
+            if marker in chunk:
+                return False
+        if not self._door.put_chunk(chunk):
+            return False
+        self._room_bytes -= size
+        self._unsaid += 1
+        tally.uncounted.append(chunk)
+        tally.let_through(size)
+        return True
 
     def take(self, chunk: bytes) -> bool:
         """The next piece of the stream; False where `look` must be awaited before more."""
         if not (self._splitter.is_whole(chunk) and self._covers(len(chunk)) and self._tally.lets_through(chunk)):
             self._kept = chunk
             return False
+        self._room_bytes = self._room()
         self._unsaid += 1
         if self._unsaid == 1:
             if self.first_event_s is None:
@@ -84,6 +113,7 @@ class Relay:
     async def look(self) -> None:
         """Look at what was kept, and wait for a client that is slow."""
         kept, self._kept = self._kept, b""
+        self._room_bytes = 0
         if kept:
             await self._pass_on(self._splitter.feed(kept))
         await self._door.drained()
@@ -92,6 +122,13 @@ class Relay:
         """What has come so far, counted now."""
         self._unsaid = 0
         return self._tally.output_tokens_seen, self._tally.input_tokens_told
+
+    def _room(self) -> int:
+        """How many bytes may pass that say nothing special. No event has more tokens than bytes."""
+        held, tally = self._held, self._tally
+        if not held.is_capped:
+            return _UNSEEN_MAX_BYTES
+        return min(_UNSEEN_MAX_BYTES, held.covered_tokens - tally.output_tokens_at_most)
 
     def _covers(self, more_bytes: int) -> bool:
         """Would so much more be covered, whatever it says? No event has more tokens than bytes."""

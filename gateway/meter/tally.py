@@ -37,8 +37,10 @@ class StreamTally:
         self._usage_event: tuple[bytes, bytes, Answer] | None = None
         self._event_count = 0
         self._text_bytes = 0
-        self._uncounted: list[bytes] = []
+        self.uncounted: list[bytes] = []
+        """What was let through and not looked at yet; the frames of chunks may be between."""
         self._uncounted_bytes = 0
+        self.markers = (*wire.markers, _DONE)
         self._finished = False
         self._failed = False
         self._tail = b""
@@ -49,25 +51,39 @@ class StreamTally:
 
         So it is with nearly all; only the text of a stream that breaks off is ever needed. False where `pass_on` must look at each.
         """
-        if self._model is None or self._usage_event is not None or self.ended or _DONE in events:
+        if not self.is_plain:
             return False
-        for marker in self._wire.markers:
+        for marker in self.markers:
             if marker in events:
                 return False
-        self._uncounted.append(events)
+        self.uncounted.append(events)
         self._uncounted_bytes += len(events)
         if self._uncounted_bytes > _UNCOUNTED_MAX_BYTES:
             self._count_text()
         return True
 
+    @property
+    def is_plain(self) -> bool:
+        """May events without a marker pass as they are?"""
+        return self._model is not None and self._usage_event is None and not self.ended
+
+    def let_through(self, events_bytes: int) -> None:
+        """So many bytes of events without a marker were put into `uncounted`, and have passed."""
+        self._uncounted_bytes += events_bytes
+
     def _count_text(self) -> None:
         """Count what was let through."""
-        waiting, self._uncounted, self._uncounted_bytes = b"".join(self._uncounted), [], 0
-        if waiting:
-            wire = self._wire
-            self._finished = self._finished or wire.finished.search(waiting) is not None
-            for event in waiting.split(b"\n\n"):
-                self._count_event(wire.text.findall(event))
+        if not self.uncounted:
+            return
+        waiting = b"".join(self.uncounted)
+        self.uncounted.clear()
+        self._uncounted_bytes = 0
+        wire = self._wire
+        self._finished = self._finished or wire.finished.search(waiting) is not None
+        pieces = wire.text.findall(waiting)
+        if pieces:  # one in each event that has any, nearly always; this is a count for what breaks off
+            self._event_count += min(len(pieces), waiting.count(b"\n\n"))
+            self._text_bytes += sum(map(len, pieces))
 
     def _count_event(self, pieces: list[bytes]) -> None:
         if pieces:

@@ -20,6 +20,7 @@ from billing.exports.statement import invoice_csv, invoice_json
 from billing.invoice.credit import Asked, CreditExceeds, CreditRefused
 from billing.invoice.issue import credit
 from billing.invoice.read import IssuedCredit, IssuedInvoice, get_credit, get_invoice, page_credits
+from billing.ledger.sources import must_hold
 from billing.rating.read import booked_entries
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.finance import NotAcceptable, month_of
@@ -80,6 +81,7 @@ async def calls(invoice_id: str, desk: Desk) -> Stream:
     """Every call of an invoice, with the line that it is on: the quantities of a line's rows sum to the line. CSV."""
     async with desk.sessions() as session:
         found = await get_invoice(session, invoice_id)
+        await must_hold(session, found.invoice.month)  # before the answer begins: later it could only break off
     name = f"calls-{found.invoice.number}.csv"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
     return Stream(_call_pages(desk, found), media_type=f"{CSV}; charset=utf-8", headers=headers)

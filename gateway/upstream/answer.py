@@ -79,16 +79,17 @@ class Answer:
     status = 0
     version = b""
     buffered_bytes = 0
+    between_chunks = False
+    """Does the next byte begin a chunk?"""
+    silent_bytes = 0
+    """What came since the last of the body that was none of it."""
 
     _head = _reason = b""
     _head_bytes = 0
     _head_parsed = False
     _chunked = False
-    _between_chunks = False
-    """Does the next byte begin a chunk?"""
     _chunk_ended = True
     _left_bytes: int | None = 0
-    _silent_bytes = 0
     _parser: httptools.HttpResponseParser | None = None
 
     def __init__(self, *, head_only: bool, head_max_bytes: int, heads: Heads | None = None) -> None:
@@ -208,7 +209,7 @@ class Answer:
         if self._head_only or status in _NO_BODY_STATUSES:
             self._end()
         elif coding is not None:
-            self._chunked = self._between_chunks = True
+            self._chunked = self.between_chunks = True
         elif length is None:
             self._left_bytes = None
             self.reusable = False
@@ -224,7 +225,7 @@ class Answer:
 
         So it is with nearly every event of a stream; the parser stands between two chunks before it and after it.
         """
-        if not self._between_chunks:
+        if not self.between_chunks:
             return None
         size = _CHUNK_SIZE.match(data)
         if size is None or not data.endswith(b"\r\n"):
@@ -232,7 +233,7 @@ class Answer:
         start, end = size.end(), len(data) - 2
         if int(size[1], 16) != end - start:
             return None
-        self._silent_bytes = 0
+        self.silent_bytes = 0
         return data[start:end]
 
     def _feed_chunks(self, data: bytes) -> None:
@@ -243,15 +244,15 @@ class Answer:
             if not self.complete:
                 raise
             self.reusable = False
-        self._between_chunks = self._chunk_ended and data.endswith(b"\r\n")
+        self.between_chunks = self._chunk_ended and data.endswith(b"\r\n")
         if self.complete:
             # The parser skips empty lines behind an answer in silence: only this ending shows that there are none.
             self.reusable = self.reusable and data.endswith(_LAST_CHUNK)
         elif self.buffered_bytes > before:
-            self._silent_bytes = 0
+            self.silent_bytes = 0
         else:
-            self._silent_bytes += len(data)
-            if self._silent_bytes > self._head_max_bytes:
+            self.silent_bytes += len(data)
+            if self.silent_bytes > self._head_max_bytes:
                 raise httpx.RemoteProtocolError("The answer has endless chunk extensions or trailers.")
 
     def _end(self) -> None:

@@ -103,7 +103,7 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             if now_s - self.free_since_s >= idle_expiry_s:
                 self.cut()
-        elif now_s >= exchange.deadline_s:
+        elif exchange.is_late(now_s):
             self.cut(exchange.late("The deadline passed."))
 
     def cut(self, error: Exception | None = None) -> None:
@@ -130,6 +130,12 @@ class Connection(asyncio.Protocol):
         if exchange is None:
             self.cut()  # an answer to nothing: nobody can say what the next one would answer
             return
+        if exchange.tap is not None:
+            answer = exchange.answer
+            if answer.between_chunks and exchange.tap(data):
+                answer.silent_bytes = 0
+                exchange.fresh = True
+                return
         if exchange.heads is not None:
             whole = exchange.whole = exchange.heads.whole_in(data)
             exchange.heads = None

@@ -45,6 +45,10 @@ class Exchange(httpx.AsyncByteStream):
     late: type[httpx.TimeoutException] = httpx.ReadTimeout
     sink: Sink | None = None
     """Who takes the body's pieces straight from the socket, while `flow_into` waits."""
+    tap: Sink | None = None
+    """Who is offered each read before that, frame and all, where it may be one chunk; False where nothing of it was taken."""
+    fresh = False
+    """Has the tap taken anything since the deadline was last looked at?"""
     _waiter: asyncio.Future[None] | None = None
     _begun_s = 0.0
     """Since when the head of the answer is waited for; 0 = not yet."""
@@ -159,14 +163,14 @@ class Exchange(httpx.AsyncByteStream):
         answer = self.answer
         return answer.take() if answer.complete and answer.buffered_bytes <= limit_bytes else None
 
-    async def flow_into(self, sink: Sink) -> bool:
+    async def flow_into(self, sink: Sink, tap: Sink | None = None) -> bool:
         """Hand the body's pieces to a sink as they come, straight from the socket; False at the body's end.
 
-        True where the sink wanted no more for now. What comes until the next call is kept, within the buffer's bound. A sink must
-        not raise: the loop that calls it could only cut the connection.
+        True where the sink wanted no more for now. What comes until the next call is kept, within the buffer's bound. A tap may take
+        whole chunks before they come to the sink. Neither may raise: the loop that calls them could only cut the connection.
         """
         answer = self.answer
-        self.sink = sink
+        self.sink, self.tap = sink, tap
         try:
             while True:
                 if answer.buffered_bytes and not sink(self._take()):
@@ -182,12 +186,12 @@ class Exchange(httpx.AsyncByteStream):
             self.give_up()
             raise
         finally:
-            self.sink = None
+            self.sink = self.tap = None
 
     def hand_over(self, piece: bytes) -> None:
         """Give the sink what has come; where it wants no more, whoever waits in `flow_into` goes on."""
         if self.sink is None or not self.sink(piece):
-            self.sink = None
+            self.sink = self.tap = None
             self.wake()
         elif self._read_timeout_s is not None:
             self.deadline_s = self._loop.time() + self._read_timeout_s
@@ -200,6 +204,14 @@ class Exchange(httpx.AsyncByteStream):
         self.give_up()
         if self.whole is None and self.answer.buffered_bytes:
             self.answer.take()
+
+    def is_late(self, now_s: float) -> bool:
+        """Has the deadline passed? What the tap has taken moves it on when somebody asks, and not with each read."""
+        if self.fresh:
+            self.fresh = False
+            if self._read_timeout_s is not None:
+                self.deadline_s = now_s + self._read_timeout_s
+        return now_s >= self.deadline_s
 
     # ---- waiting ------------------------------------------------------------------------------------------------------------
 

@@ -78,11 +78,14 @@ class UpstreamAnswer:
         while (part := await self._next()) is not None:
             yield part
 
-    async def flow_into(self, sink: Sink) -> bool:
-        """Hand the body's pieces to a sink as they come; False at its end, True where the sink wanted no more for now."""
+    async def flow_into(self, sink: Sink, tap: Sink | None = None) -> bool:
+        """Hand the body's pieces to a sink as they come; False at its end, True where the sink wanted no more for now.
+
+        A tap is offered whole chunks before, frame and all, where our own transport brings them.
+        """
         if self._exchange is not None:
             try:
-                return await self._exchange.flow_into(sink)
+                return await self._exchange.flow_into(sink, tap)
             except (httpx.TransportError, OSError) as error:
                 self.seat.broke_off()
                 raise UpstreamInterrupted from error

@@ -11,6 +11,10 @@ import re
 _BOUNDARY = re.compile(rb"\r?\n\r?\n")
 
 
+_PLAIN_CHUNK = re.compile(rb"0{0,4}([1-9A-Fa-f][0-9A-Fa-f]{0,7})\r\n[^\r]*[^\r\n]\n\n\r\n")
+"""One chunk of HTTP/1.1 without extensions, of events whose lines end in LF."""
+
+
 class EventTooLarge(ValueError):
     """An event is larger than the gateway holds in memory."""
 
@@ -25,6 +29,13 @@ class EventSplitter:
     def is_whole(self, chunk: bytes) -> bool:
         """Is this chunk one or several complete events, with nothing left over from before? False also where it takes a closer look."""
         return not self._rest and chunk.endswith(b"\n\n") and not chunk.endswith(b"\n\n\n") and b"\r" not in chunk
+
+    def is_plain_chunk(self, data: bytes) -> bool:
+        """Is this one chunk as it stands on the wire, frame and all, that `is_whole`? False also where it takes a closer look."""
+        found = _PLAIN_CHUNK.fullmatch(data)
+        if found is None or self._rest:
+            return False
+        return int(found[1], 16) == len(data) - found.end(1) - 4  # two line ends
 
     def feed(self, chunk: bytes) -> list[bytes]:
         if self.is_whole(chunk):

@@ -43,7 +43,7 @@ class Report(msgspec.Struct):
     latencies_s: list[list[float]] = []
 
 
-class _Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One keep-alive connection; one request at a time."""
 
     _transport: asyncio.Transport
@@ -55,7 +55,7 @@ class _Connection(asyncio.Protocol):
         self._answered: asyncio.Future[tuple[int, bytes]] | None = None
 
     @classmethod
-    async def open(cls, base_url: str) -> _Connection:
+    async def open(cls, base_url: str) -> Connection:
         at = urlsplit(base_url)
         _, connection = await asyncio.get_running_loop().create_connection(cls, at.hostname or "", at.port or 80)
         return connection
@@ -112,7 +112,7 @@ class _Load:
 
     async def _until(self, end: float) -> None:
         """Ask again and again; what was begun in time is heard to its end."""
-        connection = await _Connection.open(self._order.base_urls[0])
+        connection = await Connection.open(self._order.base_urls[0])
         while True:
             connection = await self._ask(connection, 0)
             if time.perf_counter() >= end:
@@ -120,7 +120,7 @@ class _Load:
         connection.close()
 
     async def _in_turn(self) -> None:
-        connections = [await _Connection.open(base_url) for base_url in self._order.base_urls]
+        connections = [await Connection.open(base_url) for base_url in self._order.base_urls]
         latencies: list[list[float]] = [[] for _ in connections]
         gap_s = 1 / (self._order.per_second * len(connections))
         begun = time.perf_counter()
@@ -134,7 +134,7 @@ class _Load:
             connection.close()
         self._report.latencies_s = latencies
 
-    async def _ask(self, connection: _Connection, target: int) -> _Connection:
+    async def _ask(self, connection: Connection, target: int) -> Connection:
         """One call, checked; gives back the connection for the next one."""
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
@@ -142,7 +142,7 @@ class _Load:
         except (OSError, TimeoutError, httptools.HttpParserError) as error:
             self._bad(f"{type(error).__name__}: {error}")
             connection.close()
-            return await _Connection.open(self._order.base_urls[target])
+            return await Connection.open(self._order.base_urls[target])
         self._report.answers += 1
         stream = self._order.stream
         right = calls.is_answer(body) if stream is None else calls.is_stream(body, stream.events)

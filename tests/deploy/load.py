@@ -7,6 +7,7 @@ import collections
 import json
 import time
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import httpx
@@ -125,3 +126,32 @@ def truth(world: World, after: int = 0) -> tuple[int, int, int]:
             newest = max((record["seq"] for record in records), default=0)
             return len(records), sum(record["completion_tokens"] for record in records), newest
         after = page["next"]
+
+
+async def complete_usage(client: httpx.AsyncClient, headers: dict[str, str]) -> dict[str, Any]:
+    deadline = time.monotonic() + 30
+    while True:
+        usage = (await client.get("/v1/usage", headers=headers)).json()
+        if usage["complete"]:
+            return dict(usage["total"])
+        assert time.monotonic() < deadline, usage
+
+
+async def counters_agree(
+    client: httpx.AsyncClient, headers: dict[str, str], usage: dict[str, Any], grant_tokens: int
+) -> None:
+    """Redis, which both versions wrote, says what the ledger says; and the ledger's money is what its tokens cost, less one grant."""
+    told = (await client.get("/v1/account", headers=headers)).json()
+    booked = Fraction(usage["cost"])
+    # Each call is counted there in whole nano-dollars, rounded up.
+    assert booked <= Fraction(told["month_to_date"]["cost"]) < booked + Fraction(usage["calls"], 10**9)
+    assert Fraction(told["month_to_date"]["held"]) == 0
+    models = (await client.get("/v1/models", headers=headers)).json()["data"]
+    price = next(model["price"] for model in models if model["id"] == "solar-pro4")
+    listed = sum(
+        usage[f"{kind}_tokens"] * Fraction(price[kind]) / 10**6 for kind in ("input", "cached_input", "output")
+    )
+    assert Fraction(usage["list_cost"]) == listed
+    assert told["grant_tokens_left"] == 0
+    granted = [grant_tokens * Fraction(price[kind]) / 10**6 for kind in ("input", "output")]
+    assert granted[0] < listed - booked <= granted[1]

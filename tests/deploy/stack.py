@@ -134,20 +134,17 @@ class Balancer(httpx.AsyncBaseTransport):
 class Stack:
     """gateway-a, gateway-b and jobs of the compose file."""
 
-    def __init__(self, environment: Mapping[str, str], data_dir: Path, *, workers: int = 2) -> None:
-        serve = ["serve", "--no-jobs", "--workers", str(workers)]
+    def __init__(self, environment: Mapping[str, str], data_dir: Path) -> None:
+        serve = ["serve", "--no-jobs", "--workers", "2"]
         self.gateways = [Service(name, serve, environment, data_dir) for name in ("gateway-a", "gateway-b")]
         self.jobs = Service("jobs", ["work"], environment, data_dir)
         self.services = [*self.gateways, self.jobs]
 
     @classmethod
     @asynccontextmanager
-    async def running(
-        cls, environment: Mapping[str, str], data_dir: Path, *, workers: int = 2, version: Path | None = None
-    ) -> AsyncIterator[Stack]:
-        stack = cls(environment, data_dir, workers=workers)
+    async def running(cls, environment: Mapping[str, str], data_dir: Path) -> AsyncIterator[Stack]:
+        stack = cls(environment, data_dir)
         for service in stack.services:
-            service.version = version
             service.start()
         try:
             await asyncio.gather(*(service.until_ready() for service in stack.services))

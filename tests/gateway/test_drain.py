@@ -17,9 +17,11 @@ from redis.asyncio import Redis
 from sqlmodel import col, func, select
 
 from billing.database import Sessions, open_engine, sessions_of
+from billing.keeping.retention import late_records
+from billing.ledger.entry import partition_of
 from billing.ledger.read import RunningTotal, grant_use, totals_of
 from billing.ledger.record import to_wire_record
-from billing.ledger.tables import LedgerEntry
+from billing.ledger.tables import DetachedMonth, LedgerEntry
 from billing.usage import Usage
 from gateway.admission.batch import Ticker
 from gateway.admission.pipe import StoreUnavailable
@@ -364,6 +366,20 @@ async def test_a_record_that_is_set_aside_twice_lies_there_once(works: Works, lo
     assert (await works.left(), await works.left(UNREADABLE)) == (1, 1)
     await works.drain().once(0)
     assert (await works.left(), await works.left(UNREADABLE)) == (0, 1)
+
+
+async def test_a_record_of_a_detached_month_is_counted_as_late_kept_and_off_the_stream(works: Works) -> None:
+    call = await works.settled(a_call(a_caller(new_account_id())))
+    month = partition_of(call.id)
+    async with works.sessions.begin() as session:
+        session.add(DetachedMonth(partition_month=month, detached_at=NOW))
+    before = _counted("solar_late_records_total")
+    assert [await works.drain().once(0), await works.drain().once(0)] == [1, 0]
+    assert _counted("solar_late_records_total") == before + 1
+    assert (await works.entries(), await works.left(), await works.left(UNREADABLE)) == (0, 0, 0)
+    async with works.sessions() as session:
+        (kept,) = await late_records(session, 10)
+    assert (kept.call_id, kept.partition_month) == (call.id, month)
 
 
 async def test_the_lag_counts_all_shards_also_those_that_do_not_answer(works: Works) -> None:

@@ -1,6 +1,6 @@
 """What the ledger does with many entries. Run: python -m tests.bench.ledger [--entries 1000000] [--at-most-s S]
 
-On a Postgres of its own: the rate at which records become entries (decoded, priced, chained, rolled up, committed), in ten parts, so
+On a Postgres of its own: the rate at which records become entries (decoded, priced, chained, rolled up, committed), in twenty parts, so
 that a bend in the line is seen, with the CPU time of an entry, for a machine is seldom ours alone; a month's usage from the rollups;
 the rollups against the full sum; one partner's month verified by `solar_sdk.receipts`, and whether an altered, dropped, added or moved
 entry of it is found. Seconds are wall time, memory MiB resident.
@@ -38,7 +38,7 @@ from solar_sdk import receipts
 from tests.bench.ledger.entries import MONTH, PARTNER, ZONE, recorded_at, records
 from tests.bench.processes import Foreign
 
-_PARTS = 10
+_PARTS = 20
 _ROUND = 4  # batches a writer takes before the clock is stopped to make new ones
 _ACCOUNT_ENDS = slice(67, 73)  # of a record's bytes: `gateway.admission.batch.shard_of`
 _PAGE = 1000
@@ -186,7 +186,7 @@ def main() -> None:
     asked.add_argument("--entries", type=int, default=1_000_000)
     asked.add_argument("--batch", type=int, default=40_000, help="records a transaction, at most")
     asked.add_argument("--writers", type=int, default=2, help="transactions at once")
-    asked.add_argument("--at-most-s", type=int, help="take in no further tenth that would end after so many seconds")
+    asked.add_argument("--at-most-s", type=int, help="take in no further part that would end after so many seconds")
     given = asked.parse_args()
     with tempfile.TemporaryDirectory(prefix="solar-ledger-") as folder:
         Path(folder).chmod(0o755)  # Postgres may run as another user

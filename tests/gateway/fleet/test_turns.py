@@ -11,6 +11,7 @@ from gateway.errors import UpstreamUnavailable
 from gateway.fleet.errand import Errand
 from gateway.fleet.fleet import Fleet
 from gateway.fleet.member import Seat
+from gateway.fleet.quota import from_wire_limits
 from gateway.fleet.turns import QueueRules
 from gateway.roster.keys import read_roster
 from tests.gateway.fleet.test_fleet import LIMITS, RULES, Clock, a_fleet, an_errand, out_of_quota, served, taken
@@ -82,6 +83,17 @@ async def test_while_the_quota_of_one_key_is_closed_another_that_is_out_is_tried
     assert fleet.choose(an_errand()) is None
     clock.now_s = due_at_s
     assert taken(fleet).member is b
+
+
+def test_of_a_shown_limit_a_worker_takes_its_part() -> None:
+    alone, shared = a_fleet()[0], a_fleet()[0]
+    shared.sharers = lambda: 5
+    for fleet, firsts in ((alone, 10), (shared, 2)):
+        a = fleet.members[0]
+        a.quota("solar").learn(fleet.now(), from_wire_limits(LIMITS))
+        names = [taken(fleet).key_name for _ in range(20)]
+        assert names.count("a") == firsts, "then the other one goes first, whose limit nobody knows"
+        assert fleet.per_second("solar") == firsts / 10
 
 
 async def test_a_call_that_is_cancelled_as_it_is_told_of_an_outage_stays_cancelled() -> None:

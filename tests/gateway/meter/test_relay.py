@@ -33,11 +33,20 @@ class Client:
     def __init__(self, *, slow: bool = False) -> None:
         self.slow = slow
         self.got = b""
-        self.waits = 0
+        self.waits = self.chunks = 0
 
     def put(self, data: bytes) -> bool:
         self.got += data
         return not self.slow
+
+    def put_chunk(self, chunk: bytes) -> bool:
+        if self.slow:
+            return False
+        frame, data = chunk.split(b"\r\n", 1)
+        assert int(frame, 16) == len(data) - 2
+        self.chunks += 1
+        self.got += data[:-2]
+        return True
 
     async def drained(self) -> None:
         self.waits += 1
@@ -74,12 +83,17 @@ def a_relay(client: Client, held: Held) -> tuple[Relay, StreamTally]:
     return Relay(client, EventSplitter(1 << 20), tally, held, lambda: 1.0), tally
 
 
+def came(relay: Relay, piece: bytes) -> bool:
+    """A piece as upstream's connection hands it over: as a chunk first."""
+    return relay.pass_chunk(b"%x\r\n%b\r\n" % (len(piece), piece)) or relay.take(piece)
+
+
 async def relayed(stream: bytes, cuts: list[int], client: Client, held: Held) -> StreamTally:
     """A stream cut at these places, as upstream's connection hands it over."""
     relay, tally = a_relay(client, held)
     edges = [0, *sorted({cut % (len(stream) + 1) for cut in cuts}), len(stream)]
     for start, end in itertools.pairwise(edges):
-        if start < end and not relay.take(stream[start:end]):
+        if start < end and not came(relay, stream[start:end]):
             await relay.look()
             if tally.ended:
                 break
@@ -99,8 +113,9 @@ async def test_plain_events_pass_at_once_and_are_told_in_time() -> None:
     client, held = Client(), Held()
     relay, _ = a_relay(client, held)
     await relayed_one(relay, WORDS[0])
-    assert all(relay.take(word) for word in WORDS[1:])
+    assert all(came(relay, word) for word in WORDS[1:])
     assert client.got == b"".join(WORDS)
+    assert client.chunks > len(WORDS) * 3 // 4
     assert held.news
     assert held.told[-1] >= len(WORDS) - 16
     assert held.progress is not None

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.upstream.answer import Answer
+from gateway.upstream.stream import EventSplitter
 
 _HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 _END = b"0\r\n\r\n"
@@ -132,3 +133,25 @@ def test_small_silent_reads_between_chunks_do_not_add_up() -> None:
     answer.take()
     with pytest.raises(httpx.RemoteProtocolError):
         answer.feed(b"1;" + b"a" * 300)
+
+
+@given(
+    st.sampled_from(
+        [b"data: x\n\n", b"data: x\n\ndata: y\n\n", b"data: x\r\n\r\n", b"x\n\n\n", b"x\n", b"\n\n", b": \xec\n\n"]
+    ),
+    st.binary(max_size=20),
+    st.sampled_from(
+        [b"%x\r\n%b\r\n", b"%X\r\n%b\r\n", b"0%x\r\n%b\r\n", b"%x;a=b\r\n%b\r\n", b"%x\r\n%b\r\n0\r\n\r\n"]
+    ),
+    st.sampled_from([0, 0, 0, 1, -1]),
+)
+def test_a_chunk_that_goes_on_with_its_frame_is_one_that_both_the_parser_and_the_splitter_take_whole(
+    events: bytes, before: bytes, form: bytes, wrong_by: int
+) -> None:
+    body, splitter = before + events, EventSplitter(1 << 20)
+    data = form % (len(body) + wrong_by, body)
+    if splitter.is_plain_chunk(data):
+        assert _answer().whole_chunk(data) == body
+        assert splitter.is_whole(body)
+    elif splitter.is_whole(body):
+        assert wrong_by or form not in (b"%x\r\n%b\r\n", b"%X\r\n%b\r\n") or body.startswith(b"\n\n")

@@ -168,22 +168,29 @@ async def test_a_key_out_of_quota_leaves_the_load_to_the_other_and_nobody_waits(
 
 QUOTA, WINDOW_S, WINDOWS = 100, 2, 4
 FEW, MANY = 14, 700
+"""Callers of an account with each worker: of the few, more than its share of a window, so that one of them always waits."""
 
 
-async def test_one_account_at_fifty_times_the_load_of_nine_others_leaves_each_its_share_within_5_percent() -> None:
+@pytest.mark.parametrize("workers", [1, 2], ids=["one worker", "two workers"])
+async def test_one_account_at_fifty_times_the_load_of_nine_others_leaves_each_its_share_within_5_percent(
+    workers: int,
+) -> None:
+    """Two workers have nothing in common but the key: each is fair, and so both together are to accounts that call both."""
     queue = QueueRules(wait_max_s=60.0, waiting_max=1000, account_max=1000)
     with a_solar_process("--keys", "up_a", "--quotas", f"up_a={QUOTA}", "--window-s", str(WINDOW_S)) as upstream:
-        solar = a_solar("a=up_a", upstream.url, queue=queue)
+        solars = [a_solar("a=up_a", upstream.url, queue=queue) for _ in range(workers)]
         served: list[tuple[float, str]] = []
         refused: Counter[str] = Counter()
 
-        async def first_to_know(number: int) -> None:
+        async def first_to_know(solar: Solar, number: int) -> None:
             await asyncio.gather(call(solar, f"first-{number}"), return_exceptions=True)
 
-        while not solar.fleet.members[0].quota("solar-pro4").gated:  # until it is refused, nobody knows of a quota
-            await asyncio.gather(*map(first_to_know, range(10)))
+        for solar in solars:
+            solar.fleet.sharers = lambda: workers
+            while not solar.fleet.members[0].quota("solar-pro4").gated:  # until it is refused, nobody knows of a quota
+                await asyncio.gather(*[first_to_know(solar, number) for number in range(10)])
 
-        async def caller(account: str) -> None:
+        async def caller(solar: Solar, account: str) -> None:
             while True:
                 try:
                     await call(solar, account)
@@ -194,13 +201,14 @@ async def test_one_account_at_fifty_times_the_load_of_nine_others_leaves_each_it
 
         accounts = [f"small-{number}" for number in range(9)]
         names = ["hog"] * MANY + [account for account in accounts for _ in range(FEW)]
-        callers = [asyncio.ensure_future(caller(name)) for name in names]
+        callers = [asyncio.ensure_future(caller(solar, name)) for solar in solars for name in names]
         done, _ = await asyncio.wait(callers, timeout=(WINDOWS + 2) * WINDOW_S, return_when=asyncio.FIRST_EXCEPTION)
         assert not done
         for task in callers:
             task.cancel()
         await asyncio.gather(*callers, return_exceptions=True)
-        await solar.close()
+        for solar in solars:
+            await solar.close()
     first = int(served[0][0] // WINDOW_S) + 1  # whole windows
     counts = Counter(account for at_s, account in served if first <= at_s // WINDOW_S < first + WINDOWS)
     total = sum(counts.values())
