@@ -20,9 +20,10 @@ class Street:
     """Where answers go: a door that writes down what leaves by it."""
 
     def __init__(self) -> None:
-        self.endpoint: Any = None
-        self.secret, self.secret_hash, self.content_type, self.idempotency_key = "", "", "", None
         self.left: list[Any] = []
+
+    def __getattr__(self, name: str) -> None:
+        """What it knows of the request: nothing."""
 
     async def start(self, status: int, headers: dict[str, str]) -> None:
         self.left.append((status, headers))
