@@ -18,13 +18,14 @@ from typing import Any
 import structlog
 
 from billing.collect import inbox_store, meter_store, store
-from billing.collect.send import NotYet, Sender, TotalsDiffer
+from billing.collect.send import Netted, NotYet, Sender, TotalsDiffer
 from billing.collect.tables import StripeTask
 from billing.database import Sessions, StorageError
 from billing.stripe_client import StripeAway, StripeFault, StripeLocked, StripeRefused
 
 log = structlog.get_logger("stripe")
 _LEASE_S = 600
+NETTED = "nothing to be sent: taken back before"
 _JUDGE_EVERY_S, _JUDGED_MAX = 5, 1000
 _WAIT_FIRST_S, _WAIT_MAX_S, _DOUBLINGS_MAX = 1, 3600, 12
 
@@ -105,6 +106,8 @@ class Outbox:
             what = "sent"
         except store.LostClaim:
             return
+        except Netted:
+            what, values = "netted", {"done_at": self._now(), "next_attempt_at": None, "fault": NETTED}
         except NotYet as error:
             again_at = self._now() + timedelta(seconds=store.NOT_YET_S)
             what, values = "not_yet", {"next_attempt_at": again_at, "fault": f"{store.WAITS}{error}"}
@@ -120,13 +123,13 @@ class Outbox:
             what = "locked" if isinstance(error, StripeLocked) else "away"
             wait_s = error.retry_after_s if isinstance(error, StripeAway) else 0
             values = self._later(task, str(error), wait_s)
-        if what != "sent" and what != "not_yet":
+        if what not in ("sent", "netted", "not_yet"):
             log.warning("stripe_task", what=what, kind=task.kind, subject=task.subject_id, why=values["fault"])
         self._count(what, task.kind)
         async with self._sessions.begin() as session:
             try:
                 await store.note(session, task, **values)
-                if what == "sent":
+                if what in ("sent", "netted"):
                     await store.wake(session, task.account_id, self._now())
             except store.LostClaim:
                 log.warning("stripe_task", what="lost_claim", kind=task.kind, subject=task.subject_id, why="too slow")

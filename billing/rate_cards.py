@@ -18,7 +18,7 @@ from sqlmodel import Field, SQLModel, col, select
 
 from billing.database import DOCUMENT, INSTANT
 from billing.ids import new_id
-from billing.prices import ModelPrice, RateCard
+from billing.prices import ModelPrice, RateCard, find_card, newest_first
 
 _CARDS_LOCK = 7_061_011
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,15 +43,19 @@ class RateCardInUse(ValueError):
     """Calls were priced in the gap between this card's instant and now."""
 
     def __init__(self, effective_at: datetime) -> None:
-        super().__init__(f"the ledger has calls since {effective_at:%Y-%m-%dT%H:%M:%SZ} that this card would reprice")
+        super().__init__(f"the ledger has calls since {_told(effective_at)} that this card would reprice")
 
 
 class RateCardOverlaps(ValueError):
     """Of two prices from the same instant on nobody could say which one holds."""
 
     def __init__(self, card_id: str, name: str, effective_at: datetime) -> None:
-        super().__init__(f"card {card_id} prices {name!r} from {effective_at:%Y-%m-%dT%H:%M:%SZ} on already")
+        super().__init__(f"card {card_id} prices {name!r} from {_told(effective_at)} on already")
         self.card_id, self.name = card_id, name
+
+
+def _told(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 CallsSince = Callable[[AsyncSession, Sequence[str], datetime, str | None], Awaitable[bool]]
@@ -66,6 +70,8 @@ async def add_card(
     from_wire_buys(values["models"])
     effective_at, account_id = values["effective_at"], values.get("account_id")
     await _check_overlap(session, effective_at, account_id, _names(values["models"]))
+    if effective_at > _EPOCH:
+        _check_kinds(values["models"], await all_cards(session), account_id, effective_at)
     if effective_at < now and await calls_since(session, _names(values["models"]), effective_at, account_id):
         raise RateCardInUse(effective_at)
     row = RateCardRow(
@@ -94,6 +100,22 @@ async def _check_overlap(
         shared = sorted(set(_names(row.models)) & set(names))
         if row.account_id == account_id and shared:
             raise RateCardOverlaps(row.id, shared[0], effective_at)
+
+
+def _check_kinds(
+    wire: Mapping[str, Any], cards: Sequence[RateCard], account_id: str | None, effective_at: datetime
+) -> None:
+    """A card that is silent about a kind of token by which the model is sold until then would give it away: free has to be said."""
+    for model, entry in wire.items():
+        found = find_card(newest_first(cards), model, account_id or "", effective_at)
+        if found is None:
+            continue
+        before, named = found[0].models[found[1]], _prices(model, entry, ("aliases", "buy"))
+        for kind in _TOKEN_PRICES:
+            if before.of(kind) and kind not in named:
+                raise ValueError(
+                    f'models.{model}.{kind}: card {found[0].id} has a price for it; say it too, "0" where it is to be free'
+                )
 
 
 async def all_cards(session: AsyncSession) -> list[RateCard]:

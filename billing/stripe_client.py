@@ -116,6 +116,9 @@ class Stripe:
     async def create_customer(self, params: Params, key: str) -> Object:
         return await self._write(self._v1.customers.create_async, params, key)
 
+    async def change_customer(self, customer: str, params: Params, key: str) -> Object:
+        return await self._write(partial(self._v1.customers.update_async, customer), params, key)
+
     async def create_invoice(self, params: Params, key: str) -> Object:
         return await self._write(self._v1.invoices.create_async, params, key)
 

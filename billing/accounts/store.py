@@ -1,6 +1,7 @@
 """Accounts in Postgres: make, change, list. Each change is in the audit log and raises the account's epoch.
 
-Errors: `AccountNotFound`, `AccountOpen`; `WrongRegistrationNumber` before anything is written.
+Errors: `AccountNotFound`, `AccountOpen`; before anything is written `WrongRegistrationNumber`, `UnknownCountry`, and `WrongAccount`
+for what no account can be.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlmodel import col, select
 
+from billing.accounts.countries import from_wire_country
 from billing.accounts.registration import check_number
 from billing.accounts.tables import Account, AuditEntry
 from billing.ids import new_id
@@ -30,6 +32,10 @@ class AccountOpen(ValueError):
         super().__init__(f"account {account_id} is not closed; close it first")
 
 
+class WrongAccount(ValueError):
+    """A field that no account can have; the text begins with its name."""
+
+
 class AccountNotFound(LookupError):
     """No account has this id."""
 
@@ -40,7 +46,7 @@ class AccountNotFound(LookupError):
 
 async def create(session: AsyncSession, values: Mapping[str, Any], actor: str, now: datetime) -> Account:
     """A new account from the fields given; the rest takes the contract's defaults (design.md section 3)."""
-    check_number(values.get("tax_country"), values.get("tax_registration_number"))
+    values = _checked(values)
     account_id = new_id("acc", now)
     account = Account(
         id=account_id, owner_group=values.get("owner_group") or account_id, created_at=now, **_without(values)
@@ -58,8 +64,7 @@ async def change(
     account = await session.get(Account, account_id, with_for_update=True)
     if account is None:
         raise AccountNotFound(account_id)
-    given = {"tax_country": account.tax_country, **values}
-    check_number(given["tax_country"], values.get("tax_registration_number"))
+    values = _checked(values, account.tax_country)
     for name, value in values.items():
         setattr(account, name, value)
     account.epoch += 1
@@ -137,6 +142,20 @@ async def audit_page(
     if before is not None:
         query = query.where(col(AuditEntry.id) < before)
     return (await session.execute(query)).scalars().all()
+
+
+def _checked(values: Mapping[str, Any], country: str | None = None) -> dict[str, Any]:
+    """The fields given, a country as its two letters; `country` is where the account was taxed before."""
+    checked = dict(values)
+    if "name" in checked and not checked["name"].strip():
+        raise WrongAccount("name: say what people call it")
+    if checked.get("tax_country") is not None:
+        checked["tax_country"] = from_wire_country(checked["tax_country"])
+    country = checked.get("tax_country", country)
+    if country is None and checked.get("tax_registration_number"):
+        raise WrongAccount("tax.country: is needed beside a registration number")
+    check_number(country, checked.get("tax_registration_number"))
+    return checked
 
 
 def _without(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,6 +24,9 @@ from billing.club.tables import Contribution, TokenGrant, TrainingManifest
 from billing.ids import new_id
 from billing.ledger.read import grant_use
 
+QUALITY_MAX = 100
+"""A factor is near 1; what is far from it is a slip, and would take the others' shares away."""
+
 
 @dataclass(frozen=True, slots=True)
 class GrantBook:
@@ -66,16 +69,22 @@ async def accept(
     """
     await raise_epoch(session, account_id)  # locks the account: its contributions are booked one after another
     undone = await _undone(session, account_id, values)
-    accepted_at = values.get("accepted_at") or now
+    # What is to be accepted later (or was booked so by a slip) is undone from its own instant on.
+    accepted_at = values.get("accepted_at") or (now if undone is None else max(now, undone.accepted_at))
     if undone is not None and accepted_at < undone.accepted_at:
         raise ValueError(f"accepted_at: {undone.id} was accepted later, at {undone.accepted_at.isoformat()}")
+    dataset, quality = _of(values, "dataset", undone), Decimal(_of(values, "quality", undone, "1.0"))
+    if not dataset.strip():
+        raise ValueError("dataset: say which, by the name that training manifests use")
+    if not 0 <= quality <= QUALITY_MAX:
+        raise ValueError(f"quality: a factor from 0 to {QUALITY_MAX}, such as 1.0")
     contribution = Contribution(
         id=new_id("con", now),
         account_id=account_id,
-        dataset=_of(values, "dataset", undone),
+        dataset=dataset,
         words=_count(values, "words", undone),
         tokens=_count(values, "tokens", undone),
-        quality=Decimal(_of(values, "quality", undone, "1.0")),
+        quality=quality,
         accepted_at=accepted_at,
         note=values.get("note"),
         withdraws=values.get("withdraws"),

@@ -28,6 +28,7 @@ from billing.invoice.tables import Invoice
 ACTOR = "stripe"
 _RETRY_FIRST_S, _RETRY_MAX_S = 1, 600
 _KEPT = timedelta(days=90)
+_AWAITED = timedelta(days=7)
 
 Outdated = list[tuple[str, int]]
 """Accounts whose epoch rose, with it: running gateways are to be told."""
@@ -79,6 +80,8 @@ async def apply_next(session: Session, now: datetime, grace: timedelta) -> Appli
     if fact is None:
         return _ended(event, now, "nothing for us", [])
     outcome, account_ids, outdated = await _take(session, fact, now)
+    if outcome.startswith("waits") and now > event.received_at + _AWAITED:
+        return _ended(event, now, "not ours: what it names never became known here", [])
     if outcome.startswith("waits"):
         pause_s = min(_RETRY_MAX_S, _RETRY_FIRST_S * 2 ** min(event.attempts, 20))
         event.next_attempt_at, event.outcome = now + timedelta(seconds=pause_s), outcome

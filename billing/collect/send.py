@@ -1,7 +1,7 @@
 """Sends one task of the outbox: which requests it takes, in which order, and how to find again what they made.
 
-Errors: `NotYet` where something else has to be there first; `TotalsDiffer` where Stripe reckons another sum than we do, which no customer
-is ever shown; what `stripe_client` raises.
+Errors: `Netted` where nothing is to be sent any more; `NotYet` where something else has to be there first; `TotalsDiffer` where Stripe
+reckons another sum than we do, which no customer is ever shown; what `stripe_client` raises.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from billing.accounts.store import get as get_account
-from billing.collect import meter_store, shapes, store, top_up_store
+from billing.collect import customer_store, meter_store, shapes, store, top_up_store
 from billing.collect.steps import Steps
 from billing.collect.tables import StripeTask
 from billing.database import Sessions
 from billing.invoice.read import get_credit, get_invoice
-from billing.payouts.read import get_payout, payees_named
+from billing.payouts.read import get_payout, is_taken_back, payees_named
 from billing.stripe_client import Object, Stripe, StripeRefused
 
 CUSTOMER_LOOK_BACK_S = 2 * 86_400
@@ -26,6 +26,10 @@ _EXISTS = "already exists with identifier"
 
 class NotYet(Exception):
     """What this task builds on is not at Stripe yet."""
+
+
+class Netted(Exception):
+    """Nothing is to be sent any more: what would be sent was taken back before, or what is taken back was never sent."""
 
 
 class TotalsDiffer(Exception):
@@ -53,6 +57,7 @@ class Sender:
         self._meter_event_name = meter_event_name
         self._kinds: Mapping[str, Callable[[StripeTask, Steps], Awaitable[None]]] = {
             "customer": self._customer,
+            "customer_change": self._customer_change,
             "invoice": self._invoice,
             "credit_note": self._credit_note,
             "top_up": self._top_up,
@@ -77,17 +82,40 @@ class Sender:
 
         # As it was when it was first asked for: an account may be renamed while the same request is repeated.
         async def decide() -> Mapping[str, Any]:
-            return shapes.to_wire_customer(account)
+            return {"fields": shapes.to_wire_customer(account), "of": customer_store.to_row_customer(account)}
 
-        await steps.once("customer", lambda key, fields: self._stripe.create_customer(fields, key), find, decide)
+        await steps.once(
+            "customer", lambda key, decided: self._stripe.create_customer(decided["fields"], key), find, decide
+        )
+
+    async def _customer_change(self, task: StripeTask, steps: Steps) -> None:
+        async with self._sessions() as session:
+            account = await get_account(session, task.account_id)
+            customer = await store.made(session, "customer", task.account_id)
+        if customer is None:
+            raise NotYet("its customer")
+        name: str = customer
+
+        async def find() -> Object | None:
+            return None  # a change that is made twice is made
+
+        async def decide() -> Mapping[str, Any]:
+            return {"fields": shapes.to_wire_customer_change(account), "of": customer_store.to_row_customer(account)}
+
+        async def send(key: str, decided: Mapping[str, Any]) -> Object:
+            return await self._stripe.change_customer(name, decided["fields"], key)
+
+        await steps.once("customer_change", send, find, decide)
 
     async def _invoice(self, task: StripeTask, steps: Steps) -> None:
         async with self._sessions.begin() as session:
             issued = await get_invoice(session, task.subject_id)
             account = await get_account(session, task.account_id)
             customer = await store.customer_of(session, task.account_id, self._now())
-        if customer is None:
-            raise NotYet("its customer")
+            await customer_store.enqueue_changes(session, self._now(), task.account_id)
+            is_changing = await customer_store.is_on_its_way(session, task.account_id)
+        if customer is None or is_changing:
+            raise NotYet("its customer")  # by mail, say, an invoice goes only to who has an address there too
         paper = issued.invoice
 
         async def find_head() -> Object | None:
@@ -227,14 +255,26 @@ class Sender:
             found = await self._stripe.transfers({"transfer_group": payout.id})
             return _named(found, "solar_payout", payout.id)
 
-        await steps.once("transfer", lambda key, _: self._stripe.create_transfer(fields, key), find)
+        async def decide() -> Mapping[str, Any]:
+            """Asked before a transfer is begun, and again where Stripe has none: what was taken back meanwhile is not sent."""
+            async with self._sessions() as session:
+                if await is_taken_back(session, payout.id):
+                    raise Netted
+            return {}
+
+        await steps.once("transfer", lambda key, _: self._stripe.create_transfer(fields, key), find, decide)
 
     async def _reversal(self, task: StripeTask, steps: Steps) -> None:
-        async with self._sessions() as session:
+        async with self._sessions.begin() as session:
             payout = await get_payout(session, task.subject_id)
-            transfer = await store.made(session, "transfer", str(payout.reverses))
-        if transfer is None:
+            sent = await store.task_of(session, "transfer", str(payout.reverses))
+            if sent is not None and sent.given_up_at is not None:
+                await store.revive(session, sent, self._now())  # it will find out whether Stripe has it
+        if sent is None or (sent.done_at is not None and sent.made_id is None):
+            raise Netted
+        if sent.done_at is None:
             raise NotYet("its transfer")
+        transfer = str(sent.made_id)
         amount = -shapes.to_wire_minor(payout.payable, payout.currency)
         fields: shapes.Fields = {"amount": amount, "metadata": {"solar_payout": payout.id}}
 

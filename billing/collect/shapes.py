@@ -18,6 +18,7 @@ from billing.money import ZERO, add, minor_unit
 LINES_MAX: Final = 250
 _DESCRIPTION_MAX = 500
 _NAME_MAX = 250
+_STREET_MAX = 200
 
 Fields = dict[str, Any]
 
@@ -33,6 +34,10 @@ class PayingAccount(Protocol):
     def id(self) -> str: ...
     @property
     def name(self) -> str: ...
+    @property
+    def tax_country(self) -> str | None: ...
+    @property
+    def tax_registration_number(self) -> str | None: ...
     @property
     def tax_details(self) -> Mapping[str, Any] | None: ...
 
@@ -119,9 +124,21 @@ def email_of(account: PayingAccount) -> str | None:
 
 
 def to_wire_customer(account: PayingAccount) -> Fields:
-    fields: Fields = {"name": account.name[:_NAME_MAX] or account.id, "metadata": {"solar_account": account.id}}
-    email = email_of(account)
-    return fields | ({"email": email} if email else {})
+    """A new customer. Stripe reckons no tax: where it is taxed, and its number, are there for people and papers."""
+    known = {name: value for name, value in to_wire_customer_change(account).items() if value}
+    return known | {"metadata": {name: value for name, value in known["metadata"].items() if value}}
+
+
+def to_wire_customer_change(account: PayingAccount) -> Fields:
+    """All that Stripe knows of a customer, as it is now; empty text takes away what was there (an e-mail too: stripe-node#1834)."""
+    street = str((account.tax_details or {}).get("address") or "")[:_STREET_MAX]
+    address = {"line1": street} | ({"country": account.tax_country} if account.tax_country else {})
+    return {
+        "name": account.name[:_NAME_MAX] or account.id,
+        "email": email_of(account) or "",
+        "address": address if street else "",
+        "metadata": {"solar_account": account.id, "solar_registration_number": account.tax_registration_number or ""},
+    }
 
 
 def to_wire_invoice(paper: IssuedPaper, customer: str, *, by_mail: bool, days_until_due: int) -> Fields:

@@ -14,9 +14,11 @@ from typing import Any
 
 from sqlalchemy import case, exists, func, literal, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from billing.accounts.tables import Account
+from billing.collect.customer_store import enqueue_changes
 from billing.collect.tables import StripeTask
 from billing.database import DOCUMENT, INSTANT, Session
 from billing.invoice.tables import CreditNote, Invoice
@@ -61,9 +63,9 @@ def _worth_collecting(from_month: str, minima: Mapping[str, Decimal]) -> Any:
 
 
 async def find_issued(session: Session, now: datetime, from_month: str, minima: Mapping[str, Decimal]) -> int:
-    """Put what finance issued into the outbox: invoices from a month on, credit notes of those, payouts that go by Stripe, and the
-    customers of accounts whose usage Stripe bills. What an account owes is collected once it comes to the minimum of its currency, all
-    of it together; that it is issued does not depend on it. Returns how many are new."""
+    """Put what finance issued into the outbox: invoices from a month on, credit notes of those, payouts that go by Stripe, the
+    customers of accounts whose usage Stripe bills, and what changed of customers. What an account owes is collected once it comes to the
+    minimum of its currency, all of it together; that it is issued does not depend on it. Returns how many are new."""
     at = literal(now, INSTANT)
     due: list[Any] = [at, at, literal({}, DOCUMENT)]
     sent_invoice = exists().where(
@@ -74,6 +76,12 @@ async def find_issued(session: Session, now: datetime, from_month: str, minima: 
     if minima:
         invoices = invoices.where(col(Invoice.account_id).in_(_worth_collecting(from_month, minima)))
     payouts = select(Payout.id, Payout.account_id, *due).join(Payee, col(Payee.id) == col(Payout.payee_id))
+    # A payout that was taken back before its transfer was asked for is neither: nothing goes out, and nothing comes back.
+    undoing = aliased(Payout)
+    is_taken_back = exists().where(col(undoing.reverses) == col(Payout.id))
+    is_sent_transfer = exists().where(
+        col(StripeTask.kind) == "transfer", col(StripeTask.subject_id) == col(Payout.reverses)
+    )
     sources: list[tuple[str, Any, Any]] = [
         (
             "invoice",
@@ -81,8 +89,8 @@ async def find_issued(session: Session, now: datetime, from_month: str, minima: 
             invoices.join(Account, col(Account.id) == col(Invoice.account_id)).where(col(Account.billing) == "invoice"),
         ),
         ("credit_note", col(CreditNote.id), select(CreditNote.id, CreditNote.account_id, *due).where(sent_invoice)),
-        ("transfer", col(Payout.id), payouts.where(to_stripe, col(Payout.reverses).is_(None))),
-        ("reversal", col(Payout.id), payouts.where(to_stripe, col(Payout.reverses).is_not(None))),
+        ("transfer", col(Payout.id), payouts.where(to_stripe, col(Payout.reverses).is_(None), ~is_taken_back)),
+        ("reversal", col(Payout.id), payouts.where(to_stripe, is_sent_transfer)),
         (
             "customer",
             col(Account.id),
@@ -96,7 +104,7 @@ async def find_issued(session: Session, now: datetime, from_month: str, minima: 
         chosen = select(literal(kind), *rows.c)
         once = insert(StripeTask).from_select(_COLUMNS, chosen).on_conflict_do_nothing()
         new += len((await session.execute(once.returning(col(StripeTask.subject_id)))).all())
-    return new
+    return new + await enqueue_changes(session, now)
 
 
 async def claim_due(session: Session, now: datetime, lease_s: int, count_max: int) -> Sequence[StripeTask]:
@@ -174,6 +182,16 @@ async def given_up(session: Session, count_max: int) -> Sequence[StripeTask]:
     """What an operator has to look at, oldest first."""
     query = select(StripeTask).where(col(StripeTask.given_up_at).is_not(None)).order_by(col(StripeTask.created_at))
     return (await session.execute(query.limit(count_max))).scalars().all()
+
+
+async def revive(session: Session, task: StripeTask, now: datetime) -> None:
+    """Let one task that was given up be tried once more."""
+    mine = update(StripeTask).where(
+        col(StripeTask.kind) == task.kind,
+        col(StripeTask.subject_id) == task.subject_id,
+        col(StripeTask.given_up_at).is_not(None),
+    )
+    await session.execute(mine.values(given_up_at=None, refusals=0, next_attempt_at=now))
 
 
 async def try_again(session: Session, now: datetime) -> int:

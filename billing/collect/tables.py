@@ -25,7 +25,8 @@ class StripeTask(SQLModel, table=True):
     )
 
     kind: str = Field(
-        primary_key=True, description="customer, invoice, credit_note, top_up, refund, meter, transfer or reversal"
+        primary_key=True,
+        description="customer, customer_change, invoice, credit_note, top_up, refund, meter, transfer or reversal",
     )
     subject_id: str = Field(primary_key=True, description="our id of it")
     account_id: str = Field(foreign_key="account.id")

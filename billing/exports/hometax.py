@@ -5,8 +5,9 @@ invoices from row 7 on, at most 100 in a file, four items in each (as several pu
 2026; the original can only be downloaded behind a login: compare row 6 once before the first upload). Amounts are whole won; the
 day of supply is the last of the month, as for services that go on (Value-Added Tax Act, article 34(3)).
 
-What cannot go there is told with its reason and is not left out in silence (`Skipped`); an invoice that should go there, but whose
-parties cannot be named, stops the whole export (`PartyIncomplete`): no file is written.
+What cannot go there is told with its reason and is not left out in silence (`Skipped`). The parties are those that the invoice names;
+what it did not know when it was issued (it is never changed) is taken from how the same business is registered now. An invoice whose
+parties cannot be named even so stops the whole export (`PartyIncomplete`), no file is written; unless it is to be left out, and told.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from __future__ import annotations
 import importlib
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, NamedTuple
 
 from billing.accounts.registration import WrongRegistrationNumber, digits_of
-from billing.invoice.parties import Party, from_row_party, payer_of
+from billing.invoice.parties import Party, completed, from_row_party, payer_of
 from billing.invoice.read import IssuedInvoice
+from billing.invoice.tables import Invoice
 from billing.invoice.tax import KOREA, KOREA_RATE
 from billing.money import add, multiply, split_by_largest_remainder
 from billing.periods import Month
@@ -121,6 +123,10 @@ class TaxInvoice:
     items: tuple[Item, ...]
 
 
+_UNKNOWN = Party()
+_NOBODY: Mapping[str, Party] = {}
+
+
 class PartyIncomplete(ValueError):
     """Tax invoices name both parties in full; these cannot be named."""
 
@@ -129,8 +135,18 @@ class PartyIncomplete(ValueError):
         self.faults = tuple(faults)
 
 
-def tax_invoices(month: Month, issued: Sequence[IssuedInvoice]) -> tuple[list[TaxInvoice], list[Skipped]]:
-    """What goes to Hometax of a month's invoices, in their order, and what does not. Raises `PartyIncomplete`."""
+def tax_invoices(
+    month: Month,
+    issued: Sequence[IssuedInvoice],
+    registered: Mapping[str, Party] = _NOBODY,
+    house: Party = _UNKNOWN,
+    *,
+    leave_out_incomplete: bool = False,
+) -> tuple[list[TaxInvoice], list[Skipped]]:
+    """What goes to Hometax of a month's invoices, in their order, and what does not. Raises `PartyIncomplete`.
+
+    `registered` (by account) and `house` are how the customers and we are registered now.
+    """
     rows: list[TaxInvoice] = []
     skipped: list[Skipped] = []
     faults: list[str] = []
@@ -139,25 +155,24 @@ def tax_invoices(month: Month, issued: Sequence[IssuedInvoice]) -> tuple[list[Ta
         if why := _not_there(each):
             skipped.append(Skipped(invoice.number, invoice.account_id, why))
             continue
-        buyer = payer_of(
-            invoice.payer_name,
-            invoice.tax_registration_number,
-            invoice.tax_country,
-            invoice.payer_details,
-            invoice.account_id,
-        )
-        seller = from_row_party(invoice.seller)
-        missing = [
-            *_faults("seller (GATEWAY_SELLER_…)", seller),
-            *_faults(f"{invoice.account_id} ({buyer.name})", buyer),
-        ]
-        faults += [fault for fault in missing if fault not in faults]
+        buyer = completed(_buyer(invoice), registered.get(invoice.account_id, _UNKNOWN))
+        seller = completed(from_row_party(invoice.seller), house)
+        missing = _faults(f"{invoice.account_id} ({buyer.name})", buyer)
+        if missing and leave_out_incomplete:
+            skipped.append(Skipped(invoice.number, invoice.account_id, "; ".join(missing)))
+            continue
+        faults += [one for one in (*_faults("seller (GATEWAY_SELLER_…)", seller), *missing) if one not in faults]
         rows.append(
             TaxInvoice(month.last_day(), seller, buyer, invoice.subtotal, invoice.tax, invoice.number, _items(each))
         )
     if faults:
         raise PartyIncomplete(faults)
     return rows, skipped
+
+
+def _buyer(invoice: Invoice) -> Party:
+    number, country, details = invoice.tax_registration_number, invoice.tax_country, invoice.payer_details
+    return payer_of(invoice.payer_name, number, country, details, invoice.account_id)
 
 
 def workbooks(rows: Sequence[TaxInvoice]) -> list[bytes]:
@@ -180,6 +195,8 @@ def _not_there(each: IssuedInvoice) -> str | None:
 
 def _faults(who: str, party: Party) -> list[str]:
     faults = [f"{who}: {field} is missing" for field in ("name", "representative") if not getattr(party, field).strip()]
+    if not party.registration_number:
+        return [*faults, f"{who}: registration_number is missing"]
     try:
         digits_of(party.registration_number)
     except WrongRegistrationNumber as error:

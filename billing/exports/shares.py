@@ -1,4 +1,4 @@
-"""A partner's share statement with each step of "why is my share this": as CSV, and as PDF in Korean and English. Pure.
+"""A partner's share statement with each step of "why is my share this": JSON, CSV, text, and PDF in Korean and English. Pure.
 
 Units: USD; steps are shown to 18 places, cut (JSON has the exact fractions too). Payers are numbers, never names: 1 is the one that put
 up the most, and numbers change each month. The same statement gives the same bytes. Errors: `PaperFault`.
@@ -8,16 +8,28 @@ back of an earlier `month`) or one of the sums `amount`, `carried_in`, `carried_
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from billing.exports.pdf import render
-from billing.exports.statement import csv_text, harmless, share_json
+from billing.exports.statement import TEXT_WIDTH, csv_text, harmless, sum_text
 from billing.money import to_wire_decimal
 from billing.share.payout import Statement
 
+SHARE_COLUMNS = (
+    "account_id",
+    "month",
+    "pool",
+    "weight",
+    "amount",
+    "carried_in",
+    "carried_over",
+    "payout",
+    "currency",
+    "rule",
+)
 STEP_COLUMNS = (
     "row",
     "account_id",
@@ -39,6 +51,55 @@ _SUM_NAMES = {
     "carried_over": ("다음 달 이월", "Carried over"),
     "payout": ("지급액", "Paid out"),
 }
+
+
+def share_json(share: Statement) -> dict[str, Any]:
+    """The contract's share, and how it came about."""
+    return {**_share_cells(share), **share.terms, "steps": share.steps}
+
+
+def share_csv(shares: Iterable[Statement]) -> str:
+    """One row a statement; columns as in `SHARE_COLUMNS`."""
+    return csv_text(SHARE_COLUMNS, [_share_cells(share) for share in shares])
+
+
+def share_text(share: Statement, account_name: str = "") -> str:
+    """The statement for a terminal or a text file."""
+    facts = [
+        f"REVENUE SHARE {share.month}",
+        f"for {account_name or share.account_id}, rule {share.rule}, in {share.currency}",
+        "-" * TEXT_WIDTH,
+    ]
+    steps = [_step_text(step) for step in share.steps]
+    sums = [
+        sum_text("Pool of the month", share.pool, share.currency),
+        sum_text("Your share", share.amount, share.currency),
+        sum_text("Carried in", share.carried_in, share.currency),
+        sum_text("Carried over", share.carried_over, share.currency),
+        sum_text("Paid out", share.payout, share.currency),
+    ]
+    return "\n".join([*facts, *steps, "-" * TEXT_WIDTH, *sums, ""])
+
+
+def _step_text(step: Mapping[str, Any]) -> str:
+    if step["kind"] == "correction":
+        return f"credit note, payer {step['payer']} of {step['month']}, {step['model']}: {step['exact_amount']}"
+    return f"payer {step['payer']}, {step['model']}: {step['pool']} x {step['fraction']} = {step['exact_amount']}"
+
+
+def _share_cells(share: Statement) -> dict[str, Any]:
+    return {
+        "account_id": share.account_id,
+        "month": share.month,
+        "pool": to_wire_decimal(share.pool),
+        "weight": to_wire_decimal(share.weight),
+        "amount": to_wire_decimal(share.amount),
+        "carried_in": to_wire_decimal(share.carried_in),
+        "carried_over": to_wire_decimal(share.carried_over),
+        "payout": to_wire_decimal(share.payout),
+        "currency": share.currency,
+        "rule": share.rule,
+    }
 
 
 def share_for_finance(share: Statement, pools: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Invoices and share statements as JSON, CSV and plain text. Pure: rows in, values out.
+"""Invoices as JSON, CSV and plain text, and what every text file of ours keeps to. Pure: rows in, values out.
 
 Units: money as decimal strings in the currency named beside it; unit prices USD per million tokens, or USD per page; instants
 RFC 3339 UTC. A CSV is RFC 4180, to be written as UTF-8 without a mark, with one header row whose columns only ever grow at
@@ -16,7 +16,6 @@ from decimal import Decimal
 from typing import Any, Protocol
 
 from billing.money import add, minor_unit, to_wire_decimal
-from billing.share.payout import Statement
 from billing.usage import PAGE_KINDS
 
 INVOICE_COLUMNS = (
@@ -39,20 +38,8 @@ INVOICE_COLUMNS = (
     "exact_amount",
     "amount",
 )
-SHARE_COLUMNS = (
-    "account_id",
-    "month",
-    "pool",
-    "weight",
-    "amount",
-    "carried_in",
-    "carried_over",
-    "payout",
-    "currency",
-    "rule",
-)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_TEXT_WIDTH = 96
+TEXT_WIDTH = 96
 
 
 class PrintedLine(Protocol):
@@ -210,50 +197,16 @@ def invoice_text(invoice: PrintedInvoice, lines: Sequence[PrintedLine], account_
     if invoice.fx_rate is not None:
         facts.append(f"1 USD = {to_wire_decimal(invoice.fx_rate)} {invoice.currency} ({invoice.fx_day})")
     body = [text for line in lines for text in _line_text(line, invoice.currency)]
-    ends = [_sum_text("Subtotal", invoice.subtotal, invoice.currency)]
+    ends = [sum_text("Subtotal", invoice.subtotal, invoice.currency)]
     if invoice.tax_reason is not None:
-        ends.append(_sum_text(invoice.tax_reason, invoice.tax, invoice.currency))
-    ends.append(_sum_text("Total", invoice.total, invoice.currency))
+        ends.append(sum_text(invoice.tax_reason, invoice.tax, invoice.currency))
+    ends.append(sum_text("Total", invoice.total, invoice.currency))
     if invoice.grants_used:
         ends.append(f"Granted tokens used: {invoice.grants_used:,}")
     if invoice.proof_root is not None:
         ends.append(f"Proof of its calls: {invoice.proof_root}")
-    rule = "-" * _TEXT_WIDTH
+    rule = "-" * TEXT_WIDTH
     return "\n".join([*facts, rule, *body, rule, *ends, ""])
-
-
-def share_json(share: Statement) -> dict[str, Any]:
-    """The contract's share, and how it came about."""
-    return {**_share_cells(share), **share.terms, "steps": share.steps}
-
-
-def share_csv(shares: Iterable[Statement]) -> str:
-    """One row a statement; columns as in `SHARE_COLUMNS`."""
-    return csv_text(SHARE_COLUMNS, [_share_cells(share) for share in shares])
-
-
-def share_text(share: Statement, account_name: str = "") -> str:
-    """The statement for a terminal or a text file."""
-    facts = [
-        f"REVENUE SHARE {share.month}",
-        f"for {account_name or share.account_id}, rule {share.rule}, in {share.currency}",
-        "-" * _TEXT_WIDTH,
-    ]
-    steps = [_step_text(step) for step in share.steps]
-    sums = [
-        _sum_text("Pool of the month", share.pool, share.currency),
-        _sum_text("Your share", share.amount, share.currency),
-        _sum_text("Carried in", share.carried_in, share.currency),
-        _sum_text("Carried over", share.carried_over, share.currency),
-        _sum_text("Paid out", share.payout, share.currency),
-    ]
-    return "\n".join([*facts, *steps, "-" * _TEXT_WIDTH, *sums, ""])
-
-
-def _step_text(step: Mapping[str, Any]) -> str:
-    if step["kind"] == "correction":
-        return f"credit note, payer {step['payer']} of {step['month']}, {step['model']}: {step['exact_amount']}"
-    return f"payer {step['payer']}, {step['model']}: {step['pool']} x {step['fraction']} = {step['exact_amount']}"
 
 
 def to_wire_instant(instant: datetime) -> str:
@@ -263,6 +216,7 @@ def to_wire_instant(instant: datetime) -> str:
 
 def _line_json(line: PrintedLine) -> dict[str, Any]:
     return {
+        "position": line.position,
         "description": line.description,
         "model": line.model,
         "kind": line.kind,
@@ -280,24 +234,9 @@ def _line_json(line: PrintedLine) -> dict[str, Any]:
 
 
 def _line_cells(line: PrintedLine) -> dict[str, Any]:
-    cells = {"position": line.position, **_line_json(line)}
+    cells = _line_json(line)
     texts = {name: harmless(cells[name]) for name in ("description", "model", "card_id")}
     return {name: value for name, value in {**cells, **texts}.items() if name in INVOICE_COLUMNS}
-
-
-def _share_cells(share: Statement) -> dict[str, Any]:
-    return {
-        "account_id": share.account_id,
-        "month": share.month,
-        "pool": to_wire_decimal(share.pool),
-        "weight": to_wire_decimal(share.weight),
-        "amount": to_wire_decimal(share.amount),
-        "carried_in": to_wire_decimal(share.carried_in),
-        "carried_over": to_wire_decimal(share.carried_over),
-        "payout": to_wire_decimal(share.payout),
-        "currency": share.currency,
-        "rule": share.rule,
-    }
 
 
 def _line_text(line: PrintedLine, currency: str) -> list[str]:
@@ -305,13 +244,13 @@ def _line_text(line: PrintedLine, currency: str) -> list[str]:
     terms = (
         f"  {line.quantity:,} x {to_wire_decimal(line.unit_price)} USD/{unit} x (1 - {to_wire_decimal(line.discount)})"
     )
-    return [line.description, _sum_text(f"{terms} = {to_wire_decimal(line.exact_usd)} USD", line.amount, currency)]
+    return [line.description, sum_text(f"{terms} = {to_wire_decimal(line.exact_usd)} USD", line.amount, currency)]
 
 
-def _sum_text(label: str, amount: Decimal, currency: str) -> str:
+def sum_text(label: str, amount: Decimal, currency: str) -> str:
     places = -int(minor_unit(currency).as_tuple().exponent)
     shown = f"{amount:,.{places}f} {currency}"
-    return f"{label}{shown:>{max(len(shown) + 1, _TEXT_WIDTH - len(label))}}"
+    return f"{label}{shown:>{max(len(shown) + 1, TEXT_WIDTH - len(label))}}"
 
 
 def harmless(text: str) -> str:

@@ -28,6 +28,19 @@ PARTY_DETAILS = ("representative", "address", "business_type", "business_item", 
 """What a business's registration says beside its name and number."""
 
 
+def completed(party: Party, registered: Party) -> Party:
+    """A party as a paper names it; what the paper did not know is taken from how the same business is registered now."""
+    if party.registration_number and _digits(party.registration_number) != _digits(registered.registration_number):
+        return party  # another business by now, or nothing is known of it
+    return Party(
+        **{field.name: getattr(party, field.name) or getattr(registered, field.name) for field in fields(Party)}
+    )
+
+
+def _digits(number: str) -> str:
+    return "".join(letter for letter in number if letter.isalnum())
+
+
 def to_row_party(party: Party) -> dict[str, Any]:
     return asdict(party)
 

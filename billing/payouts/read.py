@@ -62,6 +62,11 @@ async def get_payout(session: AsyncSession, payout_id: str) -> Payout:
     return payout
 
 
+async def is_taken_back(session: AsyncSession, payout_id: str) -> bool:
+    """Was it undone by a linked one?"""
+    return (await session.execute(select(Payout.id).where(col(Payout.reverses) == payout_id))).first() is not None
+
+
 async def holds(session: AsyncSession, *, standing: bool = False) -> Sequence[PayoutHold]:
     """All holds, or those that stand, oldest first."""
     query = select(PayoutHold).order_by(col(PayoutHold.id))

@@ -19,7 +19,7 @@ from billing.accounts.registration import WrongRegistrationNumber, check_number
 from billing.accounts.store import ERASED, audit, get
 from billing.fx import RateMissing, newest
 from billing.ids import new_id
-from billing.money import MINOR_UNIT, add, multiply, to_wire_decimal
+from billing.money import MINOR_UNIT, ZERO, add, subtract, to_wire_decimal
 from billing.payouts.papers import BASE_CURRENCY, KINDS, NoPaperRule, Reckoned, reckon
 from billing.payouts.read import HoldNotFound, PayoutNotFound, due_until, holds, payees
 from billing.payouts.tables import Payee, Payout, PayoutHold
@@ -61,6 +61,10 @@ async def set_payee(
         raise ValueError(f"kind: must be one of {', '.join(KINDS)}")
     if currency not in MINOR_UNIT:
         raise ValueError(f"currency: must be one of {', '.join(MINOR_UNIT)}")
+    if not values["legal_name"].strip():
+        raise ValueError("legal_name: tax papers name the payee")
+    if destination.get("kind") == "stripe" and not destination.get("account", "").startswith("acct_"):
+        raise ValueError("destination: its account must be the payee's at Stripe, such as acct_1Nv0FGQ9RKHgCVdK")
     if destination.get("kind") not in DESTINATIONS:
         raise ValueError(f"destination: its kind must be one of {', '.join(DESTINATIONS)}")
     if len(destination) > _DESTINATION_FIELDS_MAX or any(
@@ -163,7 +167,7 @@ async def reverse(session: AsyncSession, payout_id: str, reason: str, actor: str
     if payout.reverses is not None or undone.first() is not None:
         raise AlreadyReversed(payout_id)
     negative: dict[str, Any] = {
-        name: multiply(getattr(payout, name), -1) for name in ("usd", "amount", "vat", "withheld", "payable")
+        name: subtract(ZERO, getattr(payout, name)) for name in ("usd", "amount", "vat", "withheld", "payable")
     }
     kept = ("account_id", "month", "payee_id", "currency", "fx_rate", "fx_day", "tax_paper")
     reversal = Payout(
@@ -182,10 +186,10 @@ async def reverse(session: AsyncSession, payout_id: str, reason: str, actor: str
 
 
 async def _payout(session: AsyncSession, month: str, payee: Payee, usd: Decimal, now: datetime) -> Payout:
-    rate = None
+    rate, day = None, now.astimezone(zone_of(HOUSE_ZONE)).date()
     if payee.currency != BASE_CURRENCY:
-        rate = await newest(session, f"{BASE_CURRENCY}/{payee.currency}", now.astimezone(zone_of(HOUSE_ZONE)).date())
-    reckoned = reckon(usd, payee.kind, payee.country, payee.currency, rate.rate if rate else None)
+        rate = await newest(session, f"{BASE_CURRENCY}/{payee.currency}", day)
+    reckoned = reckon(usd, payee.kind, payee.country, payee.currency, rate.rate if rate else None, day)
     return Payout(
         id=new_id("pay", now),
         account_id=payee.account_id,

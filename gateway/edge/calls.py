@@ -68,7 +68,7 @@ async def _calls(
         pages = stream_calls(desk.sessions, of, account_id, LIST_MAX, house=house)
         if wanted == _NDJSON:
             return Stream(_ndjson(pages), media_type=_NDJSON)
-        return Stream(_csv(pages, HOUSE_COLUMNS if house else OWN_COLUMNS), media_type=f"{_CSV}; charset=utf-8")
+        return Stream(_csv(pages, HOUSE_COLUMNS if house else OWN_COLUMNS), media_type=_CSV)
     try:
         async with desk.sessions() as session:
             rows, cursor = await page_calls(session, of, account_id, after, max(1, min(limit, LIST_MAX)), house=house)

@@ -14,8 +14,9 @@ from litestar.exceptions import (
     ValidationException,
 )
 
+from billing.accounts.countries import UnknownCountry
 from billing.accounts.registration import WrongRegistrationNumber
-from billing.accounts.store import AccountNotFound
+from billing.accounts.store import AccountNotFound, WrongAccount
 from billing.club.store import ContributionNotFound
 from billing.fx import RateMissing
 from billing.invoice.read import CreditNoteNotFound, InvoiceNotFound
@@ -55,6 +56,14 @@ def month_detached(_: AnyRequest, error: MonthDetached) -> Response[bytes]:
 
 def wrong_number(_: AnyRequest, error: WrongRegistrationNumber) -> Response[bytes]:
     return _answer(InvalidRequest(f"tax.registration_number: {error}.", param="tax.registration_number"))
+
+
+def wrong_country(_: AnyRequest, error: UnknownCountry) -> Response[bytes]:
+    return _answer(InvalidRequest(f"tax.country: {error}.", param="tax.country"))
+
+
+def wrong_field(_: AnyRequest, error: WrongAccount) -> Response[bytes]:
+    return _answer(InvalidRequest(f"{error}.", param=str(error).partition(":")[0]))
 
 
 def wrong_method(_: AnyRequest, error: MethodNotAllowedException) -> Response[bytes]:
@@ -102,6 +111,8 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], Any] = {
     RateMissing: rate_missing,
     MonthDetached: month_detached,
     WrongRegistrationNumber: wrong_number,
+    UnknownCountry: wrong_country,
+    WrongAccount: wrong_field,
     NotFoundException: not_found,
     MethodNotAllowedException: wrong_method,
     ValidationException: invalid,

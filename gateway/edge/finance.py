@@ -11,7 +11,8 @@ from litestar import get, post
 from msgspec import structs
 
 from billing.close import EarlierMonthOpen, LaterMonthClosed, MonthClosed, MonthNotOver, MonthRefused, close_month
-from billing.exports.statement import invoice_json, share_json
+from billing.exports.shares import share_json
+from billing.exports.statement import invoice_json
 from billing.invoice.read import page_invoices
 from billing.money import to_wire_decimal
 from billing.periods import Month

@@ -108,9 +108,9 @@ def from_wire_amount(text: str, field: str, highest: Decimal = _AMOUNT_MAX) -> D
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or not 0 <= amount <= highest or -int(amount.as_tuple().exponent) > 12:
+        bound = f"from 0 to {highest:f}" if highest.is_finite() else "from 0 on"
         raise InvalidRequest(
-            f'{field}: must be a decimal string such as "10.00", from 0 to {highest:f}, at most 12 places.',
-            param=field,
+            f'{field}: must be a decimal string such as "10.00", {bound}, at most 12 places.', param=field
         )
     return amount
 

@@ -23,12 +23,12 @@ from billing.invoice.read import IssuedCredit, IssuedInvoice, get_credit, get_in
 from billing.ledger.sources import must_hold
 from billing.rating.read import booked_entries
 from gateway.edge.desk import LIST_MAX, Desk
-from gateway.edge.finance import NotAcceptable, month_of
+from gateway.edge.finance import month_of
 from gateway.edge.shapes import Count, Text
 from gateway.edge.wire import from_wire_amount
 from gateway.errors import Conflict, InvalidRequest
+from gateway.office.files import CSV, JSON, PDF, file_answer, wanted_form
 
-JSON, CSV, PDF = "application/json", "text/csv", "application/pdf"
 CREDIT_LINES_MAX = 10_000
 CALLS_PAGE = 2_000
 """Entries that are read and written at a time."""
@@ -46,20 +46,6 @@ class NewCreditNote(Struct, forbid_unknown_fields=True):
 
     reason: Text
     lines: list[CreditOf]
-
-
-def wanted_form(request: Request[Any, Any, Any], *forms: str) -> str:
-    """The form that the Accept header asks for; the first of `forms` where it does not care. Raises `NotAcceptable`."""
-    form = request.accept.best_match(list(forms))
-    if form is None:
-        raise NotAcceptable(f"This can be had as {', '.join(forms)}.")
-    return form
-
-
-def file_answer(content: bytes | str, form: str, name: str) -> Response[bytes | str]:
-    """A file to take away, under a name."""
-    media = f"{form}; charset=utf-8" if form == CSV else form
-    return Response(content, media_type=media, headers={"content-disposition": f'attachment; filename="{name}"'})
 
 
 @get("/invoices/{invoice_id:str}", tags=["finance"])
@@ -84,7 +70,7 @@ async def calls(invoice_id: str, desk: Desk) -> Stream:
         await must_hold(session, found.invoice.month)  # before the answer begins: later it could only break off
     name = f"calls-{found.invoice.number}.csv"
     headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return Stream(_call_pages(desk, found), media_type=f"{CSV}; charset=utf-8", headers=headers)
+    return Stream(_call_pages(desk, found), media_type=CSV, headers=headers)
 
 
 async def _call_pages(desk: Desk, found: IssuedInvoice) -> AsyncIterator[str]:

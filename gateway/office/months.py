@@ -6,15 +6,18 @@ Errors: `InvalidRequest`, `NotFound`, `NotAcceptable`, `Conflict` (party_incompl
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 from litestar import Request, Response, get, post
 from msgspec import UNSET, Struct, UnsetType, to_builtins
 
 from billing.accounts import store as accounts
+from billing.accounts.tables import Account
 from billing.database import Session
 from billing.exports.accounting import journal, journal_csv
 from billing.exports.hometax import ROWS_MAX, PartyIncomplete, Skipped, TaxInvoice, tax_invoices, workbooks
+from billing.invoice.parties import Party, from_row_party, payer_of
 from billing.invoice.read import IssuedCredit, invoices_of, page_credits
 from billing.ledger.read import closed_months
 from billing.money import add, subtract, to_wire_decimal
@@ -23,15 +26,13 @@ from billing.prices import RateCard
 from billing.rate_cards import from_wire_models
 from billing.rating.adjust import Difference, Terms, adjust, total
 from billing.rating.read import booked_accounts, booked_month
-from billing.share.read import share_month
+from billing.share.read import accounts_named, share_month
 from gateway.edge.desk import LIST_MAX, Desk
 from gateway.edge.finance import month_of
 from gateway.edge.shapes import ModelPrices, Text
 from gateway.edge.wire import from_wire_amount
 from gateway.errors import Conflict, InvalidRequest, NotFound
-from gateway.office.invoices import CSV, JSON, file_answer, wanted_form
-
-XLSX = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+from gateway.office.files import CSV, JSON, XLSX, file_answer, wanted_form
 
 
 class OtherCard(Struct):
@@ -75,16 +76,25 @@ async def month_journal(month: str, desk: Desk) -> Response[bytes | str]:
 
 
 @get("/months/{month:str}/hometax", tags=["finance"])
-async def hometax(request: Request[Any, Any, Any], month: str, desk: Desk, part: int = 1) -> Response[Any]:
-    """The month's tax invoices for Hometax's bulk upload: a file of at most 100 (`part` says which), or as JSON what is in them."""
+async def hometax(
+    request: Request[Any, Any, Any], month: str, desk: Desk, part: int = 1, leave_out_incomplete: bool = False
+) -> Response[Any]:
+    """The month's tax invoices for Hometax's bulk upload: a file of at most 100 (`part` says which), or as JSON what is in them.
+
+    What an invoice did not know of its parties when it was issued is taken from how they are registered now; a customer that cannot
+    be named even so stops the export, or (`leave_out_incomplete`) is left out and told.
+    """
     of = month_of(month)
     form = wanted_form(request, JSON, XLSX)
     async with desk.sessions() as session:
         await _must_be_closed(session, of)
         issued = sorted(await invoices_of(session, str(of)), key=lambda each: each.invoice.number)
         credits = await _credits(session, of)
+        customers = await accounts_named(session, {each.invoice.account_id for each in issued})
+    registered = {account_id: _registered(account) for account_id, account in customers.items()}
+    seller = from_row_party(desk.seller)
     try:
-        rows, skipped = tax_invoices(of, issued)
+        rows, skipped = tax_invoices(of, issued, registered, seller, leave_out_incomplete=leave_out_incomplete)
     except PartyIncomplete as error:
         raise Conflict("party_incomplete", f"Tax invoices name both parties; nothing was written: {error}.") from None
     skipped += [
@@ -121,6 +131,13 @@ async def replay(month: str, data: Replay, desk: Desk) -> dict[str, Any]:
         "after": to_wire_decimal(after),
         "difference": to_wire_decimal(subtract(after, before)),
     }
+
+
+def _registered(account: Account) -> Party:
+    """How a customer is registered now."""
+    name = "" if account.name == accounts.ERASED else account.name
+    number, country, details = account.tax_registration_number, account.tax_country, account.tax_details
+    return replace(payer_of(name, number, country, details, account.id), name=name)
 
 
 async def _must_be_closed(session: Session, month: Month) -> None:

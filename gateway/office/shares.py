@@ -14,17 +14,16 @@ from msgspec import Struct, structs
 from billing.accounts import store as accounts
 from billing.exports.payouts import hold_json, left_out_json, payee_json, payout_json, payouts_csv
 from billing.exports.reviews import review_json
-from billing.exports.shares import share_for_finance, share_pdf, steps_csv
-from billing.exports.statement import share_json
+from billing.exports.shares import share_for_finance, share_json, share_pdf, steps_csv
 from billing.payouts import read, store
 from billing.payouts.review import review
 from billing.share.read import find_share, share_month
 from gateway.edge.desk import LIST_MAX, Desk
-from gateway.edge.finance import NotAcceptable, month_of
+from gateway.edge.finance import month_of
 from gateway.edge.shapes import Text
 from gateway.errors import Conflict, InvalidRequest, NotFound
+from gateway.office.files import CSV, JSON, PDF, file_answer, wanted_form
 
-JSON, CSV, PDF = "application/json", "text/csv", "application/pdf"
 HOUSE = "SOLAR gateway"
 FILE_ROWS_MAX = 50_000
 
@@ -154,7 +153,7 @@ async def payouts(
     limit: int = 100,
 ) -> Response[Any]:
     """Payouts, oldest first, as JSON or as finance's payout file (CSV) by the request's Accept header."""
-    form = _wanted(request, JSON, CSV)
+    form = wanted_form(request, JSON, CSV)
     of = str(month_of(month)) if month else None
     # The file is whole: it goes to a bank.
     count_max = FILE_ROWS_MAX if form == CSV else max(1, min(limit, LIST_MAX))
@@ -164,7 +163,7 @@ async def payouts(
             raise InvalidRequest(f"month: more than {FILE_ROWS_MAX} payouts; name a month.", param="month")
         named = await read.payees_named(session, {row.payee_id for row in rows})
     if form == CSV:
-        return _file(payouts_csv(rows, named), CSV, f"payouts-{of or 'all'}.csv")
+        return file_answer(payouts_csv(rows, named), CSV, f"payouts-{of or 'all'}.csv")
     return Response({"data": [payout_json(row, named[row.payee_id]) for row in rows], "next": cursor})
 
 
@@ -192,7 +191,7 @@ async def own_statement(request: Request[Any, Any, Any], month: str, desk: Desk)
 async def statement_answer(
     request: Request[Any, Any, Any], desk: Desk, month: str, account_id: str, *, for_finance: bool = False
 ) -> Response[Any]:
-    form, of = _wanted(request, JSON, CSV, PDF), str(month_of(month))
+    form, of = wanted_form(request, JSON, CSV, PDF), str(month_of(month))
     async with desk.sessions() as session:
         account = await accounts.get(session, account_id)
         share, row = await find_share(session, of, account_id), await share_month(session, of)
@@ -200,23 +199,13 @@ async def statement_answer(
         raise NotFound(f"{account_id} has no share of {of}.")
     name = f"share-{of}-{account_id}"
     if form == PDF:
-        content = await asyncio.to_thread(share_pdf, share, account.name, HOUSE, row.computed_at)
-        return _file(content, PDF, f"{name}.pdf")
+        content = await asyncio.to_thread(
+            share_pdf, share, account.name, desk.seller.get("name") or HOUSE, row.computed_at
+        )
+        return file_answer(content, PDF, f"{name}.pdf")
     if form == CSV:
-        return _file(steps_csv(share), CSV, f"{name}.csv")
+        return file_answer(steps_csv(share), CSV, f"{name}.csv")
     return Response(share_for_finance(share, row.pools) if for_finance else share_json(share))
-
-
-def _wanted(request: Request[Any, Any, Any], *forms: str) -> str:
-    form = request.accept.best_match(list(forms))
-    if form is None:
-        raise NotAcceptable(f"This can be had as {', '.join(forms)}.")
-    return form
-
-
-def _file(content: bytes | str, form: str, name: str) -> Response[bytes | str]:
-    media = f"{form}; charset=utf-8" if form == CSV else form
-    return Response(content, media_type=media, headers={"content-disposition": f'attachment; filename="{name}"'})
 
 
 def _invalid(error: ValueError) -> InvalidRequest:

@@ -18,8 +18,8 @@ from litestar import Request, get, post
 from msgspec import Struct
 
 from billing.accounts import store as accounts
+from billing.agreement.months import agree_with_stripe
 from billing.collect import inbox_store, store, top_up_store
-from billing.collect.compare import agree_with_stripe
 from billing.collect.tables import TopUp
 from billing.money import to_wire_decimal
 from billing.stripe_client import ForgedWebhook, StripeFault, check_webhook

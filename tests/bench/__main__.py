@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench import processes
+from tests.bench import processes, sizing
 from tests.bench.endurance import allow_files, hold_streams, saturate_for, settings_for
 from tests.bench.hotspots import record
 from tests.bench.load import BadAnswers, loader_name
@@ -100,6 +100,7 @@ def _endure(asked: argparse.Namespace, work_dir: Path) -> tuple[list[str], list[
 def _rewrite(change: Callable[[str], str]) -> None:
     before = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
     RESULTS.write_text(change(before), encoding="utf-8")
+    sizing.write()
 
 
 def main() -> int:

@@ -120,6 +120,18 @@ def python_call_ns() -> float:
     return min(timeit.repeat(_nothing, number=_CALLS, repeat=5)) / _CALLS * 1e9
 
 
+def said_build(configure_arguments: str) -> str:
+    """How an interpreter was built, by the arguments of its `configure` (`sysconfig`'s CONFIG_ARGS): optimised by a profile, or not.
+
+    Debian's and Ubuntu's packages do it by their own rules (debian/rules of python3.11, 2025), and not by the argument.
+    """
+    if "--enable-optimizations" in configure_arguments:
+        return "built with --enable-optimizations"
+    if "/usr/share/python-wheels" in configure_arguments:
+        return "Debian's package, optimised by its own rules"
+    return "built without --enable-optimizations"
+
+
 def _nothing() -> None:
     """Is called, and that is all."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import sysconfig
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -94,9 +95,10 @@ def machine(gateway_pid: int, nginx_version: str | None, found: Measured, *, apa
     """What these figures were taken on."""
     libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
     stores = ", ".join(_store_versions(gateway_pid))
+    build = processes.said_build(sysconfig.get_config_var("CONFIG_ARGS") or "")
     return [
         day_and_machine(apart=apart),
-        f"Python {platform.python_version()}, {libraries}",
+        f"Python {platform.python_version()} ({build}), {libraries}",
         f"nginx {nginx_version}, {stores}" if nginx_version else f"{NO_FLOOR}; {stores}",
         f"busy with other programs meanwhile: {found.foreign_ratio:.0%} of all cores; "
         f"an empty Python call: {processes.python_call_ns():.0f} ns",

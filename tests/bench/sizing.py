@@ -1,6 +1,7 @@
 """The sizing table of deploy/runbook.md, worked out from the figures of RESULTS.md, so that it says what was last measured.
 
-`python -m tests.bench.sizing` writes it again after RESULTS.md has changed; tests/deploy/test_sizing.py fails until then.
+Whoever writes RESULTS.md by `make bench` writes it, too; after a change by hand `python -m tests.bench.sizing` does, and
+tests/deploy/test_sizing.py fails until then.
 Units: µs of CPU a call, calls/s, bytes. Errors: `KeyError` where RESULTS.md lacks a figure, `ValueError` where the runbook has no table.
 """
 
@@ -150,7 +151,11 @@ def written(runbook: str, results: str) -> str:
     return head + BEGIN + table(figures_of(results)) + END + tail
 
 
+def write() -> None:
+    """Write the runbook again."""
+    now = RUNBOOK.read_text(encoding="utf-8")
+    RUNBOOK.write_text(written(now, RESULTS.read_text(encoding="utf-8")), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    RUNBOOK.write_text(
-        written(RUNBOOK.read_text(encoding="utf-8"), RESULTS.read_text(encoding="utf-8")), encoding="utf-8"
-    )
+    write()

@@ -107,3 +107,19 @@ def test_a_stream_cut_short_by_one_event_is_no_stream() -> None:
     assert calls.is_stream(sent, 3)
     assert not calls.is_stream(sent[len(calls.CONTENT_EVENT) :], 3)
     assert not calls.is_stream(sent.removesuffix(b"data: [DONE]\n\n"), 3)
+
+
+@pytest.mark.parametrize(
+    ("configure_arguments", "said"),
+    [
+        ("'--enable-shared' '--enable-optimizations' '--with-lto'", "built with --enable-optimizations"),
+        (
+            "'--prefix=/usr' '--with-wheel-pkg-dir=/usr/share/python-wheels/'",
+            "Debian's package, optimised by its own rules",
+        ),
+        ("'--enable-shared'", "built without --enable-optimizations"),
+        ("", "built without --enable-optimizations"),
+    ],
+)
+def test_the_header_says_whether_its_python_is_an_optimised_build(configure_arguments: str, said: str) -> None:
+    assert processes.said_build(configure_arguments) == said

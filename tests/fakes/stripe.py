@@ -32,6 +32,7 @@ _Handler = Callable[[Books, str, Object], Object]
 _KEPT_S = 24 * 3600
 WRITES: tuple[tuple[str, Any, _Handler], ...] = (
     ("customers", params.CustomerCreateParams, lambda b, _, f: b.create_customer(f)),
+    ("customers/([^/]+)", params.CustomerUpdateParams, lambda b, i, f: b.change_customer(i, f)),
     ("invoices", params.InvoiceCreateParams, lambda b, _, f: b.create_invoice(f)),
     ("invoices/([^/]+)/add_lines", params.InvoiceAddLinesParams, lambda b, i, f: b.add_lines(i, f)),
     ("invoices/([^/]+)/finalize", params.InvoiceFinalizeInvoiceParams, lambda b, i, f: b.finalize_invoice(i, f)),

@@ -91,6 +91,14 @@ class Books:
     def create_customer(self, form: Object) -> Object:
         return self._new("customer", "cus", **form)
 
+    def change_customer(self, name: str, form: Object) -> Object:
+        """What is empty is taken away; of the metadata each name for itself."""
+        customer = self.one("customer", name)
+        marks = {**customer.get("metadata", {}), **form.get("metadata", {})}
+        customer |= {field: value or None for field, value in form.items()}
+        customer["metadata"] = {field: value for field, value in marks.items() if value}
+        return customer
+
     def create_invoice(self, form: Object) -> Object:
         customer = self.one("customer", form.get("customer"))
         method = form.get("collection_method", "charge_automatically")

@@ -79,7 +79,13 @@ def _resolved(kind: Any, params: Any) -> Any:
     return kind
 
 
+_EMPTIED = {("CustomerUpdateParams", "email")}
+"""What Stripe lets be emptied though the library's types do not say so (stripe-node#1834, a maintainer, 2023-08-08; read 2026-11)."""
+
+
 def _value(given: Any, kind: Any, params: Any, where: str) -> Any:
+    if given == "" and (params.__name__, where) in _EMPTIED:
+        return ""
     origin = get_origin(kind)
     if origin in (Union, types.UnionType):
         return _either(given, [_resolved(option, params) for option in get_args(kind)], params, where)

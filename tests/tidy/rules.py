@@ -25,7 +25,8 @@ ROOM_FILES_MAX: Final = (
 )
 ROOM_DEPTH_MAX: Final = 1  # folders between gateway/ or billing/ and a file: gateway/x/y.py
 DEEPER_ROOMS: Final[Mapping[str, str]] = {
-    "gateway/cli/ledger": "the command line has a file for each command group, and twelve of them already",
+    "gateway/cli/finance": "the command line has a file for each command group; what finance does are seven of them",
+    "gateway/cli/ledger": "the command line has a file for each command group, and this is one with a vocabulary of its own",
     "gateway/sandbox/solar": "the simulated Solar is a server of its own inside the sandbox, with a file for each endpoint family",
     "gateway/sandbox/solar/wire": "the wire formats of the simulated Solar, which is a server of its own inside the sandbox",
     "gateway/sandbox/solar/mind": "the models, token rule and drafts of the simulated Solar, a server of its own inside the sandbox",

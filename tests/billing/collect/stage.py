@@ -73,7 +73,9 @@ class Stage:
             async with self.sessions() as session:
                 due = (await session.execute(select(func.min(col(StripeTask.next_attempt_at))))).scalar_one()
             if due is None:
-                return
+                if await self.outbox.find() == 0:
+                    return
+                continue
             self.wait(max(0, int((due - self.now()).total_seconds()) + 1) if due > self.now() else 0)
         raise AssertionError(f"something still waits after {_ROUNDS_MAX} rounds: {await self.tasks()}")
 

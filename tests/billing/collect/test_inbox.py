@@ -126,6 +126,18 @@ async def test_a_payment_told_before_its_invoice_is_known_here_waits_for_it(stag
         assert await inbox_store.waiting(session) == 0
 
 
+async def test_a_payment_of_what_is_not_ours_is_not_waited_for_for_ever(stage: Stage) -> None:
+    about = {"invoice": "in_of_somebody_else", "payment": {"type": "payment_intent", "payment_intent": "pi_1"}}
+    stranger = stage.fake.books.tell("invoice_payment.paid", about)
+    await stage.deliver(stranger)
+    for days in (1, 7):
+        stage.wait(days * 86_400)
+        await stage.inbox.work_off()
+    async with stage.sessions() as session:
+        assert await inbox_store.waiting(session) == 0
+    assert stage.counted["applied", "invoice_payment.paid"] == 1
+
+
 async def top_up(stage: Stage, payer: str, amount: str) -> tuple[str, dict[str, Any]]:
     """(our id, the checkout at Stripe)."""
     async with stage.sessions.begin() as session:

@@ -50,7 +50,13 @@ async def url() -> AsyncIterator[str]:
 
 async def test_customers_cards_and_signed_deliveries_agree_with_a_foreign_stripe(url: str) -> None:
     door = Stripe(KEY, base_url=url, timeout_ms=5000, attempts=2)
-    account = SimpleNamespace(id="acc_1", name="김솔라", tax_details={"email": "sola@example.com"})
+    account = SimpleNamespace(
+        id="acc_1",
+        name="김솔라",
+        tax_country="KR",
+        tax_registration_number=None,
+        tax_details={"email": "sola@example.com", "address": "서울시 중구"},
+    )
     async with receiving() as receiver, httpx.AsyncClient(base_url=url, auth=(KEY, ""), trust_env=False) as other:
         hook = {"url": receiver.url, "secret": SECRET, "events": ["customer.created"]}
         assert (await other.post("/_config/webhooks/ours", json=hook)).is_success
@@ -58,6 +64,7 @@ async def test_customers_cards_and_signed_deliveries_agree_with_a_foreign_stripe
         assert (made["name"], made["email"], made["metadata"]) == (
             *("김솔라", "sola@example.com", {"solar_account": "acc_1"}),
         )
+        assert made["address"]["country"] == "KR"
         assert [one["id"] for one in await door.customers({})] == [made["id"]]
         card = {
             "card[number]": "4242424242424242",

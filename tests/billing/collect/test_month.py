@@ -14,13 +14,12 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from billing.agreement.bills import Agreement, Finding
+from billing.agreement.months import agree_with_stripe
 from billing.collect import top_up_store
-from billing.collect.agree import Agreement, Finding
-from billing.collect.compare import agree_with_stripe
 from billing.invoice.read import IssuedInvoice, invoices_of
-from billing.payouts import store as payouts
 from tests.billing.collect.stage import METER, Stage
-from tests.billing.months import ACTOR, OCTOBER, account, book, call, close, contribute, krw_rate, plan
+from tests.billing.months import ACTOR, OCTOBER, account, book, call, close, krw_rate
 
 CHANCES = {
     "limited": 0.05,
@@ -165,37 +164,6 @@ async def test_an_event_whose_answer_was_lost_for_days_is_looked_for_in_its_minu
     await stage.settle()
     assert len(stage.fake.books.meter_events) == 1
     assert {how for _, how, _ in await stage.tasks()} == {"done"}
-
-
-async def test_a_partners_payout_is_one_transfer_and_its_reversal_takes_it_back(stage: Stage) -> None:
-    partner = await account(stage.sessions, kind="club")
-    payer = await account(stage.sessions)
-    await contribute(stage.sessions, partner, 1_000_000)
-    await plan(stage.sessions, "0.20")
-    await book(stage.sessions, call(payer, (10_000_000, 0, 0, 0, 0)))
-    await close(stage.sessions)
-    payee = {
-        "kind": "business",
-        "country": "KR",
-        "legal_name": "파트너",
-        "registration_number": "220-81-62517",
-        "currency": "USD",
-        "destination": {"kind": "stripe", "account": "acct_1"},
-    }
-    async with stage.sessions.begin() as session:
-        await payouts.set_payee(session, partner, payee, ACTOR, stage.now())
-        [paid], _ = await payouts.pay_until(session, OCTOBER, ACTOR, stage.now())
-    stage.fake.plan = ["", "", "", "", "reset_after", "broken_after", "broken_after"]
-    await stage.settle()
-    [transfer] = stage.fake.books.all("transfer")
-    assert transfer["amount"] == paid.payable * 100
-    assert (transfer["destination"], transfer["transfer_group"]) == ("acct_1", paid.id)
-    assert (await agreement(stage)).findings == []
-    async with stage.sessions.begin() as session:
-        await payouts.reverse(session, paid.id, "it came back", ACTOR, stage.now())
-    await stage.settle()
-    assert transfer["amount_reversed"] == transfer["amount"]
-    assert (await agreement(stage)).findings == []
 
 
 async def test_every_planted_difference_is_found_and_named(stage: Stage) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from billing.agreement.months import agree_with_stripe
 from billing.collect import store
-from billing.collect.compare import agree_with_stripe
 from billing.collect.shapes import to_wire_minor
 from billing.collect.tables import StripeTask
 from billing.invoice.read import IssuedInvoice
@@ -114,7 +114,7 @@ async def test_an_answer_lost_for_longer_than_stripe_keeps_its_key_is_looked_for
 async def test_what_stripe_refuses_is_given_up_after_a_few_times_and_tried_again_when_an_operator_says_so(
     stage: Stage,
 ) -> None:
-    invoice = await stage.invoiced(name="")
+    invoice = await stage.invoiced(name="The second")
     stage.fake.books.create_customer({"name": "other"})
     stage.fake.books.create_invoice({"customer": "cus_000001", "number": invoice.invoice.number})
     await stage.settle()

@@ -14,6 +14,7 @@ from openpyxl import load_workbook
 
 from billing.accounts.registration import WrongRegistrationNumber, check_digit, digits_of
 from billing.exports.hometax import HEADINGS, ITEMS_MAX, PartyIncomplete, tax_invoices, workbooks
+from billing.invoice.parties import Party, from_row_party
 from billing.invoice.read import IssuedInvoice
 from billing.invoice.tables import Invoice, InvoiceLine
 from billing.invoice.tax import tax_on
@@ -144,7 +145,7 @@ def test_an_invoice_over_nothing_is_told_too() -> None:
     ("fields", "says"),
     [
         ({"tax_registration_number": "123-45-67890"}, "'123-45-67890' is no Korean business registration number"),
-        ({"tax_registration_number": None}, "'' is no Korean business registration number"),
+        ({"tax_registration_number": None}, r"acc_1 \(한빛미디어\): registration_number is missing"),
         ({"payer_details": None}, r"acc_1 \(한빛미디어\): representative is missing"),
         ({"seller": None}, r"seller \(GATEWAY_SELLER_…\): name is missing"),
     ],
@@ -152,6 +153,34 @@ def test_an_invoice_over_nothing_is_told_too() -> None:
 def test_a_party_that_cannot_be_named_stops_the_whole_export(fields: dict[str, Any], says: str) -> None:
     with pytest.raises(PartyIncomplete, match=says):
         tax_invoices(OCTOBER, [issued(("a", 100)), issued(("a", 100), number="2026-000002", **fields)])
+
+
+def test_what_an_invoice_did_not_know_is_taken_from_how_the_same_business_is_registered_now() -> None:
+    paper = issued(("a", 100), tax_registration_number=None, payer_details=None, seller={"name": "업스테이지"})
+    registered = {"acc_1": Party("Other name", "220-81-62517", "이한빛", "서울시 중구")}
+    [row], _ = tax_invoices(OCTOBER, [paper], registered, from_row_party(SELLER))
+    assert (row.buyer.name, row.buyer.registration_number, row.buyer.representative) == (
+        "한빛미디어",
+        "220-81-62517",
+        "이한빛",
+    )
+    assert (row.seller.name, row.seller.representative) == ("업스테이지", "김솔라")
+
+
+def test_another_business_of_today_does_not_lend_its_data_to_an_old_invoice() -> None:
+    paper = issued(("a", 100), payer_details=None)
+    registered = {"acc_1": Party("한빛미디어", "120-81-47521", "다른 사람")}
+    with pytest.raises(PartyIncomplete, match="representative is missing"):
+        tax_invoices(OCTOBER, [paper], registered)
+
+
+def test_customers_that_cannot_be_named_are_left_out_on_request_and_told() -> None:
+    papers = [issued(("a", 100)), issued(("a", 100), number="2026-000002", payer_details=None)]
+    [row], [skipped] = tax_invoices(OCTOBER, papers, leave_out_incomplete=True)
+    assert (row.note, skipped.number) == ("2026-000001", "2026-000002")
+    assert skipped.why == "acc_1 (한빛미디어): representative is missing"
+    with pytest.raises(PartyIncomplete, match="seller"):
+        tax_invoices(OCTOBER, [issued(("a", 100), seller=None)], leave_out_incomplete=True)
 
 
 @given(st.integers(0, 10**9 - 1).map(lambda n: f"{n:09d}"), st.integers(1, 9))

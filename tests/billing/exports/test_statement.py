@@ -10,16 +10,8 @@ from fractions import Fraction
 
 import pytest
 
-from billing.exports.statement import (
-    INVOICE_COLUMNS,
-    SHARE_COLUMNS,
-    invoice_csv,
-    invoice_json,
-    invoice_text,
-    share_csv,
-    share_json,
-    share_text,
-)
+from billing.exports.shares import SHARE_COLUMNS, share_csv, share_json, share_text
+from billing.exports.statement import INVOICE_COLUMNS, invoice_csv, invoice_json, invoice_text
 from billing.invoice.draft import Draft, FxQuote, Payer, draft_invoice
 from billing.invoice.store import to_row_invoice, to_row_line
 from billing.invoice.tables import InvoiceLine
@@ -76,6 +68,7 @@ def test_an_issued_invoice_has_the_shape_of_the_contract() -> None:
         "proof_root": None,
     }
     assert lines[0] == {
+        "position": 0,
         "description": "solar-pro4, input tokens; discount 10.00 %",
         "model": "solar-pro4",
         "kind": "input",

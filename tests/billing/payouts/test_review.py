@@ -12,7 +12,10 @@ from tests.billing.payouts.test_store import COMPANY
 
 
 async def test_two_partners_that_feed_one_another_under_one_tax_number_are_found(sessions: Sessions) -> None:
-    left, right = await account(sessions), await account(sessions, tax_registration_number="1208147521")
+    left, right = (
+        await account(sessions),
+        await account(sessions, tax_country="KR", tax_registration_number="1208147521"),
+    )
     for partner in (left, right):
         await contribute(sessions, partner, 1_000)
     await plan(sessions, "0.50")

@@ -105,7 +105,7 @@ def test_a_share_is_held_released_paid_taken_back_and_paid_again(shared: Shared,
     company = ("--kind", "business", "--registration-number", "120-81-47521", "--destination", "kind=bank")
     office.does("shares", "payee-set", shared.books, "--name", "한빛북스", *company)
     assert office.json("shares", "payee", shared.books)["registration_number"] == "120-81-47521"
-    person = ("--kind", "individual", "--destination", "kind=stripe")
+    person = ("--kind", "individual", "--destination", "kind=stripe", "--destination", "account=acct_1")
     office.does("shares", "payee-set", shared.press, "--name", "홍길동", *person)
     hold = office.json("shares", "hold", shared.press, "--reason", "looked into")
     run = office.json("shares", "pay", "2026-10")

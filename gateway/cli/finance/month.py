@@ -13,9 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from billing.periods import Month
+from gateway.cli.finance.prices import read_card
+from gateway.cli.finance.shares import SHARES
 from gateway.cli.operator_client import DEFAULT_URL, WrongArgument
-from gateway.cli.prices import read_card
-from gateway.cli.shares import SHARES
 from gateway.cli.terminal import (
     AsJson,
     OfAccount,

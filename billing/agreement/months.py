@@ -1,4 +1,4 @@
-"""Reads a month from both sides, ours and Stripe's, and compares them (`agree`). Writes nothing, on either side.
+"""Reads a month from both sides, ours and Stripe's, and compares them (`bills`). Writes nothing, on either side.
 
 Errors: what `stripe_client` raises; a month is compared whole, or not at all.
 """
@@ -11,8 +11,8 @@ from datetime import UTC
 from typing import Any
 
 from billing.accounts.store import get as get_account
+from billing.agreement.bills import Agreement, Bill, Finding, compare_bills, compare_sums, doubled_customers
 from billing.collect import meter_store, store
-from billing.collect.agree import Agreement, Bill, Finding, compare_bills, compare_sums, doubled_customers
 from billing.collect.shapes import to_wire_lines, to_wire_minor
 from billing.collect.tables import StripeTask
 from billing.database import Sessions
@@ -119,7 +119,10 @@ async def _transfers(stripe: Stripe, sessions: Sessions, month: Month) -> list[F
     ours: Counter[str] = Counter()
     theirs: Counter[str] = Counter()
     async with sessions() as session:
-        payouts, _ = await page_payouts(session, month=str(month), count_max=_PAGE)
+        payouts, after = await page_payouts(session, month=str(month), count_max=_PAGE)
+        while after is not None:
+            more, after = await page_payouts(session, month=str(month), after=after, count_max=_PAGE)
+            payouts = [*payouts, *more]
         payees = await payees_named(session, {payout.payee_id for payout in payouts})
     for payout in payouts:
         if payees[payout.payee_id].destination.get("kind") != "stripe":

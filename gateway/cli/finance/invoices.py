@@ -1,5 +1,4 @@
-"""`solar-gateway invoices`: what was billed, for people and for other programs; `solar-gateway stripe`: how it is
-collected. Exit codes: as in `terminal.py`.
+"""`solar-gateway invoices`: what was billed, for people and for other programs. Exit codes: as in `terminal.py`.
 
 An export is the gateway's own rendering, byte for byte; which formats exist is the gateway's to say (it refuses with
 `not_acceptable`).
@@ -26,7 +25,6 @@ from gateway.cli.terminal import (
     print_fields,
     print_json,
     print_list,
-    print_one,
     print_table,
     say,
 )
@@ -47,6 +45,7 @@ _COLUMNS = {
     "issued": "issued_at",
 }
 _LINES = {
+    "line": "position",
     "description": "description",
     "model": "model",
     "kind": "kind",
@@ -186,6 +185,9 @@ def export(
         Path | None,
         typer.Option(metavar="FILE", help="Write it there instead of to stdout; of several, -1, -2 … are added."),
     ] = None,
+    leave_out_incomplete: Annotated[
+        bool, typer.Option("--leave-out-incomplete", help="For hometax: go on without customers that cannot be named.")
+    ] = False,
     url: Url = DEFAULT_URL,
     as_json: Annotated[bool, typer.Option("--json", help="The same as `--format json`.")] = False,
 ) -> None:
@@ -199,7 +201,7 @@ def export(
         if not wanted.of_month and (invoice is None or month is not None):
             raise WrongArgument(f"INVOICE: {wanted.value} is of one invoice; name it, and no month")
         if wanted is Format.hometax:
-            _export_hometax(gateway, month or "", output)
+            _export_hometax(gateway, month or "", output, leave_out_incomplete)
             return
         if wanted is Format.pdf and output is None and sys.stdout.isatty():
             raise WrongArgument("--output: a PDF is not for the terminal; name a file")
@@ -211,13 +213,14 @@ def export(
         _write(output, answer.raw)
 
 
-def _export_hometax(gateway: OperatorClient, month: str, output: Path | None) -> None:
+def _export_hometax(gateway: OperatorClient, month: str, output: Path | None, leave_out_incomplete: bool) -> None:
     """All files of a month, and a word on each invoice that is in none."""
     if output is None:
         raise WrongArgument("--output: a workbook is not for the terminal; name a file, such as hometax.xlsx")
-    told = gateway.get("months", month, "hometax").value
+    asked = {"leave_out_incomplete": "true"} if leave_out_incomplete else {}
+    told = gateway.get("months", month, "hometax", query=asked).value
     for part in range(1, told["files"] + 1):
-        answer = gateway.get("months", month, "hometax", query={"part": part}, accept=_XLSX)
+        answer = gateway.get("months", month, "hometax", query={**asked, "part": part}, accept=_XLSX)
         _write(output if told["files"] == 1 else output.with_stem(f"{output.stem}-{part}"), answer.raw)
     for one in told["skipped"]:
         say(f"not among them: {one['number']} of {one['account_id']} ({one['why']})", style="yellow")
@@ -239,97 +242,3 @@ def _line_of(text: str) -> dict[str, Any]:
     if not (is_there and line.isascii() and line.isdigit() and len(line) < 10):
         raise WrongArgument(f"--line: {text!r} is no line and amount such as 0=1.23")
     return {"line": int(line), "amount": amount}
-
-
-# ---- Stripe: how the invoices reach their customers, and the money us; `stripe reconcile` ends with 1 where something differs ----
-
-stripe = typer.Typer(no_args_is_help=True, help="What is sent to Stripe, and what came of it.")
-
-_KINDS = {"kind": "kind", "waiting": "waiting", "given up": "given_up", "done": "done"}
-_STUCK = {"kind": "kind", "id": "id", "account": "account_id", "why": "why"}
-_FINDINGS = {"kind": "kind", "account": "account_id", "what": "what", "ours": "ours", "Stripe's": "theirs"}
-_TOP_UPS = {
-    "id": "id",
-    "amount": "amount",
-    "currency": "currency",
-    "status": "status",
-    "asked": "created_at",
-    "url": "url",
-}
-AccountId: TypeAlias = Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's id.")]
-
-
-@stripe.command("status")
-def stripe_status(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Is Stripe set up, and how much waits, is done, or has to be looked at."""
-    with operator(url) as gateway:
-        answer = gateway.get("stripe")
-    if as_json:
-        print_json(answer)
-        return
-    state = answer.value
-    if not state["enabled"]:
-        say(state["why"], style="yellow")
-    print_table(state["outbox"], _KINDS, "Sent to Stripe")
-    if state["given_up"]:
-        print_table(state["given_up"], _STUCK, "To be looked at; `solar-gateway stripe retry` tries again")
-
-
-@stripe.command("retry")
-def stripe_retry(url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """Try once more what Stripe refused so often that it was given up."""
-    with operator(url) as gateway:
-        print_one(gateway.post("stripe", "retry"), as_json, "Tried again")
-
-
-@stripe.command("reconcile")
-def stripe_reconcile(
-    month: Annotated[str, typer.Argument(metavar="YYYY-MM", help="The invoices' month.")],
-    url: Url = DEFAULT_URL,
-    as_json: AsJson = False,
-) -> None:
-    """A month at Stripe against ours, per customer."""
-    with operator(url) as gateway:
-        answer = gateway.get("stripe", "reconciliation", query={"month": month})
-    agreed = answer.value
-    if as_json:
-        print_json(answer)
-    elif agreed["clean"]:
-        say(f"{month}: {agreed['invoices']} invoices of {agreed['customers']} customers agree.")
-    else:
-        print_table(agreed["findings"], _FINDINGS, f"{month}: what differs")
-    if not agreed["clean"]:
-        raise typer.Exit(1)
-
-
-@stripe.command("top-up")
-def top_up(
-    account: AccountId,
-    amount: Annotated[str, typer.Argument(help="In the account's currency, such as 50.00.")],
-    url: Url = DEFAULT_URL,
-    as_json: AsJson = False,
-) -> None:
-    """Ask a prepaid account to pay in; `top-ups` shows where, as soon as Stripe has made the page."""
-    with operator(url) as gateway:
-        print_one(gateway.post("accounts", account, "top-ups", body={"amount": amount}), as_json, "Top-up")
-
-
-@stripe.command("top-ups")
-def top_ups(account: AccountId, url: Url = DEFAULT_URL, as_json: AsJson = False) -> None:
-    """What an account was asked to pay in, newest first."""
-    with operator(url) as gateway:
-        print_list(gateway.get("accounts", account, "top-ups"), _TOP_UPS, as_json, "Top-ups")
-
-
-@stripe.command()
-def refund(
-    top_up_id: Annotated[str, typer.Argument(metavar="TOP-UP", help="The top-up's id.")],
-    amount: Annotated[str, typer.Argument(help="How much of it.")],
-    reason: Annotated[str, typer.Option(help="Why; the audit log keeps it.")],
-    url: Url = DEFAULT_URL,
-    as_json: AsJson = False,
-) -> None:
-    """Give a part of a paid top-up back."""
-    with operator(url) as gateway:
-        body = {"amount": amount, "reason": reason}
-        print_one(gateway.post("top-ups", top_up_id, "refund", body=body), as_json, "Given back")
