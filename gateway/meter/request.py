@@ -71,12 +71,9 @@ def read_request(endpoint: Endpoint, body: bytes, content_type: str = "") -> Ask
     streamed = bool(request.stream) and endpoint.streams
     options = request.stream_options
     wanted = isinstance(options, _StreamOptions) and bool(options.include_usage)
-    output_max = None
-    for limit in (request.max_tokens, request.max_completion_tokens, request.max_output_tokens):
-        if limit is not None:
-            if limit < 0:
-                raise InvalidRequest("max_tokens must not be negative.", param="max_tokens")
-            output_max = limit if output_max is None else max(output_max, limit)
+    output_max = request.max_tokens
+    if request.max_completion_tokens is not None or request.max_output_tokens is not None or (output_max or 0) < 0:
+        output_max = _highest(request.max_tokens, request.max_completion_tokens, request.max_output_tokens)
     answers = 1 if request.n is None else request.n
     if not 1 <= answers <= 128:
         raise InvalidRequest("n must be from 1 to 128.", param="n")
@@ -130,6 +127,14 @@ def bounds_of(endpoint: Endpoint, ask: Ask, body_bytes: int, model: str) -> Boun
         ask.answers * (asked if asked and asked < longest else longest),
         asked is None and ask.answers == 1 and endpoint.output_bound is not None,
     )
+
+
+def _highest(*limits: int | None) -> int:
+    """Of the output limits that a request names, by whatever name."""
+    named = [limit for limit in limits if limit is not None]
+    if min(named) < 0:
+        raise InvalidRequest("max_tokens must not be negative.", param="max_tokens")
+    return max(named)
 
 
 def _unreadable(error: Exception) -> InvalidRequest:
