@@ -31,6 +31,7 @@ Units: `retry_after_ms`. Messages never hold a secret, an upstream key or anothe
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 RETRY_AFTER_S, BACKLOG_RETRY_AFTER_S = 1, 3
@@ -252,7 +253,9 @@ class IdempotencyUnknown(ServiceUnavailable):
 class NotBooked(ServiceUnavailable):
     """The model has answered, and the answer may not leave before it is booked. Asking again would make it answer twice."""
 
-    def __init__(self) -> None:
+    def __init__(self, booked: asyncio.Event) -> None:
+        """`booked`: set as soon as it is booked after all."""
         super().__init__()
+        self.booked = booked
         self.message = "The model answered, but the gateway could not book the call, so the answer is withheld."
         self.headers = {"x-should-retry": "false"}

@@ -27,6 +27,7 @@ from gateway.errors import (
     GatewayError,
     KeyNotAllowed,
     ModelNotFound,
+    NotBooked,
     NotCovered,
     ServiceUnavailable,
     UpstreamInterrupted,
@@ -252,7 +253,12 @@ class Journey:
                 return await self._long(trip, hold, answer, body, more)
         trip.answered_s = time.monotonic()
         outcome = outcome_of_whole(hold.call, trip.door.endpoint.wire, body, answer.attempts)
-        settlement = await self._admission.settle(hold, outcome, answer.seat.key_name)
+        try:
+            settlement = await self._admission.settle(hold, outcome, answer.seat.key_name)
+        except NotBooked as late:
+            if trip.kept is not None:
+                trip.kept.withhold(late, body, {**answer.passed_headers, **trip.headers})
+            raise
         self._settled(trip, hold, outcome, settlement)
         if settlement.cost_is_known:
             trip.headers |= {"x-solar-cost": to_wire_decimal(settlement.cost_usd), "x-solar-currency": "USD"}
@@ -321,7 +327,12 @@ class Journey:
         if tally.said_nothing and outcome.estimated_reason == _BROKE_OFF:
             await self._admission.give_back(hold)
             return Settlement()
-        return await self._settle(trip, hold, outcome)
+        try:
+            return await self._settle(trip, hold, outcome)
+        except NotBooked as late:
+            if trip.kept is not None and not tally.broke_off:
+                trip.kept.withhold(late, tally.last_words(None))
+            raise
 
     async def _settle(self, trip: Trip, hold: Hold, outcome: Outcome) -> Settlement:
         settlement = await self._admission.settle(hold, outcome, None if trip.seat is None else trip.seat.key_name)

@@ -9,6 +9,7 @@ Errors: `InvalidRequest` for a key that cannot be one, `IdempotencyInProgress`, 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from uuid import UUID
@@ -22,6 +23,7 @@ from gateway.errors import (
     IdempotencyReplayGone,
     IdempotencyUnknown,
     InvalidRequest,
+    NotBooked,
 )
 from gateway.keys.address import Address
 from gateway.metrics import IDEMPOTENT_CALLS
@@ -41,6 +43,8 @@ from gateway.trip import Door, HangUp, Trip
 KEY_CHARACTERS_MAX = 255
 _PRINTABLE = re.compile(rb"[ -~]{1,%d}" % KEY_CHARACTERS_MAX)
 _RETRY_AFTER_S = 1
+_LATE_S = 900.0
+"""How long an answer is held back for a settlement that is owed; later it is gone."""
 _REPLAYED = {"x-solar-replayed": "true"}
 
 
@@ -94,6 +98,7 @@ class KeepingDoor:
         self._claim = claim
         self._recording = recording
         self._began = False
+        self._late: asyncio.Task[None] | None = None
         self.endpoint, self.secret, self.content_type = door.endpoint, door.secret, door.content_type
         self.idempotency_key, self.secret_hash = door.idempotency_key, door.secret_hash
         self.whole_body, self.task = door.whole_body, door.task
@@ -147,7 +152,10 @@ class KeepingDoor:
         await self.end(body)
 
     async def refuse(self, error: GatewayError, headers: dict[str, str]) -> None:
-        if self._began:
+        if self._late is not None:  # it is worth asking again, and costs nothing
+            headers = {name: value for name, value in headers.items() if name != "x-should-retry"}
+            headers["retry-after"] = str(_RETRY_AFTER_S)
+        elif self._began:
             await self._keep(kept_failure(error, headers))
         else:
             await self._shelf.free(self._claim)
@@ -160,7 +168,28 @@ class KeepingDoor:
         """It does not: whoever asks again gets the whole answer."""
         return ReadOn()
 
+    def withhold(self, late: NotBooked, last: bytes, headers: dict[str, str] | None = None) -> None:
+        """The call cannot be booked now, so that the rest of its answer may not leave; once it is, whoever asks again gets the whole of it.
+        `headers`: of a whole answer, none of which has left; `last`: its body, or what a stream ends with."""
+        if headers is not None:
+            self._recording.start(200, {**headers, "content-length": str(len(last))})
+        self._recording.add(last)
+        self._late = asyncio.ensure_future(self._keep_late(late.booked, self._recording.answer()))
+
+    async def _keep_late(self, booked: asyncio.Event, answer: KeptAnswer | None) -> None:
+        """Until then the key is that of a call under way."""
+        try:
+            async with asyncio.timeout(_LATE_S):
+                await booked.wait()
+        except TimeoutError:
+            answer = None
+        await self._finish(answer)
+
     async def _keep(self, answer: KeptAnswer | None) -> None:
+        if self._late is None:
+            await self._finish(answer)
+
+    async def _finish(self, answer: KeptAnswer | None) -> None:
         await self._shelf.finish(self._claim, None if answer is None else to_wire_answer(answer))
         self._recording.forget()
 

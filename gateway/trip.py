@@ -16,7 +16,7 @@ from billing.ids import instant_of, new_call_id
 from billing.usage import NOTHING
 from gateway.call import Call, Caller, Outcome
 from gateway.clock import to_ns
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, NotBooked
 from gateway.keys.address import Address
 from gateway.keys.standing import Standing
 from gateway.meter.endpoint import Endpoint
@@ -69,6 +69,7 @@ class Kept(Protocol):
     """What a call with an Idempotency-Key is told besides (`repeat.py`)."""
 
     async def upstream_began(self) -> None: ...
+    def withhold(self, late: NotBooked, last: bytes, headers: dict[str, str] | None = None) -> None: ...
     async def close(self) -> None: ...
 
 

@@ -149,8 +149,11 @@ class Admission:
                     await self.sync(caller, str(call.month))
                     continue
             except (StoreUnavailable, ServiceUnavailable):
-                self._free_later(call)  # it may have been admitted all the same
-                return await self._let_through(call)
+                try:
+                    return await self._let_through(call)  # what Redis may hold for it all the same is its hold
+                except BaseException:
+                    self._free_later(call)
+                    raise
             except asyncio.CancelledError:
                 self._free_later(call)
                 raise
@@ -222,8 +225,9 @@ class Admission:
                 if await self._is_kept(kept_settlement(call, most_nano, operation)):
                     return Settlement(charged_nano_usd=most_nano, cost_is_known=False)
                 if time.monotonic() >= deadline:
-                    self._owed.add(call.id.hex, partial(self._is_settled, call, operation, most_nano))
-                    raise NotBooked from None
+                    booked = asyncio.Event()
+                    self._owed.add(call.id.hex, partial(self._is_settled, call, operation, most_nano, booked))
+                    raise NotBooked(booked) from None
                 await asyncio.sleep(0.05)
         self._standby.settled(shard, call, operation, reply)
         if outcome.estimated_reason is None and call.prompt_tokens_max:
@@ -236,16 +240,19 @@ class Admission:
         charged = usage if absorbed is NOTHING else less(usage, absorbed)
         return Settlement(granted, cost_at(price, charged, granted), int(charged_nano), absorbed)
 
-    async def _is_settled(self, call: Call, operation: tuple[Any, ...], most_nano: int) -> bool:
+    async def _is_settled(self, call: Call, operation: tuple[Any, ...], most_nano: int, booked: asyncio.Event) -> bool:
         """Try once more to have a settlement booked that its asker has given up."""
         try:
             reply = await self._tell_settled(call, operation)
         except (StoreUnavailable, ServiceUnavailable, StaleCaller):
-            return await self._is_kept(kept_settlement(call, most_nano, operation))
+            if not await self._is_kept(kept_settlement(call, most_nano, operation)):
+                return False
         except ResponseError as error:
             log.error("settlement_refused", kind=type(error).__name__, call_id=call.id.hex, kept=operation)
             return True  # it can never be told
-        self._standby.settled(shard_of(call.caller.account_id, self._shards), call, operation, reply)
+        else:
+            self._standby.settled(shard_of(call.caller.account_id, self._shards), call, operation, reply)
+        booked.set()
         return True
 
     async def close(self, wait_s: float) -> None:

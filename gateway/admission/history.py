@@ -105,6 +105,8 @@ class History:
         """The registrations of a shard's open calls."""
         self.others: Callable[[int], Awaitable[None]] = _nobody
         """Whoever else has something to tell a shard that is back."""
+        self.replayed: Callable[[int], Awaitable[None]] = _nobody
+        """Whoever told Redis of late what journals held."""
         self.confirmed: Callable[[int], None] = _no_news
         """Whoever wants to know that a shard lives, with the history that is known."""
         self.live_workers = 0
@@ -162,6 +164,7 @@ class History:
             recall.put_back([*again, *settled[len(again) :]])
             raise
         recall.put_back(again)
+        await self.replayed(shard)
         await self.others(shard)
         RETOLD_RECORDS.inc(len(again))
         log.warning("history_moved", shard=shard, holds=len(holds), given_back=len(freed), settled=len(settled))

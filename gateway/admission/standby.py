@@ -4,6 +4,7 @@
    this worker, or, where that is gone, by the next process that finds its files. Always through Redis, never past it into the ledger:
    there is one place where grants are spent and caps are kept. Once only: before a record is told, the ledger is asked whether it has
    the call; what is not there yet, the script knows by the call's id.
+   What Redis was told from a journal is told again where its history moves back soon after.
  - Open circuits are probed until they work again; the probe is the heartbeat of `history.py`, so that a Redis that has forgotten something
    is told it again before anybody asks it.
  - A call that comes meanwhile may be let through on the account's share of the exposure (`offline.py`), if the disk would take its
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +40,8 @@ from gateway.spool.journal import Journal, JournalRefused
 
 log = structlog.get_logger("standby")
 _REPLAY_BATCH = 200
+_FORGOTTEN_S = 10.0
+"""What a living Redis was told longer ago, a failover does not forget."""
 _RECORD_BYTES = 4096
 """Set aside on the disk for each call that is let through; a settlement takes about a third of it."""
 
@@ -99,6 +102,8 @@ class Standby:
         """The calls of this worker that are not over yet."""
         self._through: dict[str, tuple[list[Scope], int]] = {}
         self._at_risk_nano_usd = 0
+        self._replayed: deque[tuple[float, Kept]] = deque(maxlen=bounds.records_max)
+        self.history.replayed = self._tell_replayed
 
     # ---- what calls ask of it -----------------------------------------------------------------------------------------------
 
@@ -240,6 +245,7 @@ class Standby:
     async def _probe_one(self, shard: int) -> None:
         try:
             await self.history.look(shard)
+            self._forget_replayed()
             if self.circuit.is_open(shard):
                 await self.history.register(shard)
                 self.circuit.works(shard)
@@ -282,6 +288,7 @@ class Standby:
         for kept in told:
             self.shares.told(kept.share_scopes, kept.nano_usd)
             self._risk(-kept.nano_usd)
+        self._replayed.extend((time.monotonic(), kept) for kept in told)
         REPLAYED_RECORDS.inc(len(told))
         log.info("journal_replayed", records=len(told))
         return True
@@ -289,6 +296,23 @@ class Standby:
     async def _tell(self, batch: Sequence[Kept]) -> None:
         booked = await self._settled_calls([kept.call_id for kept in batch])
         await asyncio.gather(*(self._tell_one(kept) for kept in batch if kept.call_id not in booked))
+
+    def _forget_replayed(self) -> None:
+        """Redis lives, and has been told all: what it was told a while ago is safe there."""
+        long_ago_s = time.monotonic() - _FORGOTTEN_S
+        while self._replayed and self._replayed[0][0] < long_ago_s:
+            self._replayed.popleft()
+
+    async def _tell_replayed(self, shard: int) -> None:
+        """Redis's history has moved back: it may have forgotten what it was told from journals of late."""
+        of_shard = [kept for _, kept in self._replayed if shard_of(kept.account_id, self._shards) == shard]
+        for batch in _batches(of_shard, _REPLAY_BATCH):
+            try:
+                await self._tell(batch)
+            except ServiceUnavailable:  # the ledger cannot be asked: back to the disk, until it can
+                with suppress(JournalRefused):
+                    for kept in batch:
+                        await self.keep(kept)
 
     async def _tell_one(self, kept: Kept) -> None:
         try:

@@ -120,7 +120,7 @@ class Report:
             f"at most {verdict.keyed_twice_max}",
             f"  told that our stores are away: {len(self.refused)}, of these {len(self.unknown_keys)} with a key yet to be read, "
             f"{sum('Idempotency-Key' in t.message for _, t in self.refused)} with an Idempotency-Key that nobody could vouch for; "
-            f"without a fault of that store {len(self.unexplained)}; answered, booked and not handed over {self.withheld}",
+            f"without a fault of that store {len(self.unexplained)}; answered and booked, not handed over {self.withheld}",
             f"  two faults at once: a worker and Redis's memory lost {len(verdict.lost_by_two)}, at most {verdict.lost_by_two_max}",
             f"  LOST {len(verdict.lost)}   DOUBLED {len(verdict.doubled)}   TOKENS DIFFERING {len(verdict.differing)}",
         ]

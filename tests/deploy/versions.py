@@ -10,18 +10,21 @@ from pathlib import Path
 from tests.deploy.files import ROOT
 from tests.deploy.stack import code_of
 
-VERSION_BEFORE = "e00fbc780e801495a590a0511a0756ca0802465e"
+VERSION_BEFORE = "64d775310c9a2afcf2abf8d88ee1098bf7b2da7d"
 """The last state of main before revision 0016: the version that a rolling upgrade to this one starts from. A release moves it on."""
 
+_NEEDS = "the test needs a clone with its history: in a shallow one, `git fetch --unshallow`."
 _CODE = ("gateway", "billing", "deploy")
 
 
 def unpacked(commit: str, into: Path) -> Path:
     """Write the code of a commit into a folder. Fails, loudly, where this tree has no history that reaches so far."""
+    reached = subprocess.run(["git", "-C", str(ROOT), "merge-base", "--is-ancestor", commit, "HEAD"], check=False)  # noqa: S607
+    assert reached.returncode == 0, f"{commit} is not in the history of this tree: a fresh clone may lack it; {_NEEDS}"
     archive = subprocess.run(["git", "-C", str(ROOT), "archive", commit, *_CODE], capture_output=True, check=False)  # noqa: S607
     assert archive.returncode == 0, (
         f"No two versions could be run side by side: this tree has no commit {commit} ({archive.stderr.decode().strip()}). "
-        "The test needs a clone with its history: in a shallow one, `git fetch --unshallow`."
+        f"{_NEEDS}"
     )
     into.mkdir()
     subprocess.run(["tar", "-x", "-C", str(into)], input=archive.stdout, check=True)  # noqa: S607

@@ -122,6 +122,23 @@ async def test_what_the_ledger_has_already_is_not_told_again(outage: Outage) -> 
         assert [record.usage.call_id for record in await shard.records()] == [new.call.id.hex]
 
 
+async def test_what_the_journal_told_a_redis_that_forgets_it_is_told_again(outage: Outage) -> None:
+    async with outage.running_worker() as shard:
+        hold = await a_hold(shard)
+        await outage.valkey.kill()
+        await shard.settle(hold, Usage(2, 0, 7))
+        await outage.valkey.start()
+        await replayed(shard)
+        await outage.restart_empty()
+
+        async def is_told() -> bool:
+            return [record.usage.call_id for record in await shard.records()] == [hold.call.id.hex]
+
+        await until(is_told, "the new history has it too")
+        await outage.met(shard)
+        assert await shard.in_hand(hold.call) == (0, 2 * INPUT_NANO + 7 * OUTPUT_NANO, 0)
+
+
 async def test_what_comes_back_to_an_empty_redis_still_spends_its_grants(outage: Outage) -> None:
     outage.books.grant("gra_1", 4, NOW - DAY, NOW + DAY)
     async with outage.running_worker() as shard:
@@ -143,9 +160,11 @@ async def test_where_the_disk_refuses_as_well_the_answer_is_withheld(outage: Out
             await shard.settle(hold, Usage(1, 0, 1))
         assert (caught.value.code, caught.value.headers) == ("service_unavailable", {"x-should-retry": "false"})
         assert outage.files() == []
+        assert not caught.value.booked.is_set()
         await outage.valkey.start()
         await outage.met(shard)
         await shard.admission.close(20)  # what was served is booked all the same, exactly
+        assert caught.value.booked.is_set()
         (record,) = await shard.records()
         assert (record.usage.call_id, record.usage.estimated_reason) == (hold.call.id.hex, None)
         assert await shard.in_hand(hold.call) == (0, INPUT_NANO + OUTPUT_NANO, 0)
@@ -183,6 +202,8 @@ async def test_a_call_that_went_on_without_redis_has_a_hold_once_it_is_back_as_i
             return await shard.holds() == 2
 
         await until(both_are_held, "Redis knows of the call that went on without it")
+        await asyncio.sleep(0.6)  # longer than what is given back in the background takes
+        assert await shard.holds() == 2, "should this worker die now, the call is known"
         await shard.settle(hold, Usage(1, 0, 1))
         await shard.settle(first, Usage(1, 0, 1))
         assert await shard.holds() == 0
