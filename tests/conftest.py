@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tests.running import Gateway
 _TEMPLATE = "migrated"
 _PROXIES = {"GATEWAY_TRUSTED_PROXIES": "127.0.9.0/24"}
 _numbers = itertools.count()
+# pytest-xdist's workers are told a width, which the commands that tests start would take for a terminal's.
+os.environ.pop("COLUMNS", None)
 
 
 @pytest.fixture(scope="session")

@@ -46,9 +46,12 @@ async def scraping(binary: str, stack: Stack, home: Path) -> AsyncIterator[str]:
 def ups(prometheus: str) -> list[str]:
     """What `up` is of each target; nothing where Prometheus does not answer yet."""
     try:
-        answer = httpx.get(f"{prometheus}/query", params={"query": 'up{job="solar"}'}, trust_env=False).json()
+        reply = httpx.get(f"{prometheus}/query", params={"query": 'up{job="solar"}'}, trust_env=False)
     except httpx.TransportError:
         return []
+    if reply.status_code == httpx.codes.SERVICE_UNAVAILABLE:  # it listens, and is still starting
+        return []
+    answer = reply.json()
     return [series["value"][1] for series in answer["data"]["result"]]
 
 
